@@ -1,0 +1,296 @@
+"""Checkpoints from which training continues as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from callbacks.weights import all_variables, to_array
+
+FORMAT = 1
+
+
+class Seekable(Protocol):
+    """Training data that can start anywhere, such as in the middle of an epoch."""
+
+    def seek(self, epoch: int, step: int) -> None:
+        """The next pass over the data is epoch `epoch`, from its batch `step` on."""
+
+
+class Stateful(Protocol):
+    """A callback with a state that a resumed run must find again."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Nested dictionaries and lists of JSON values and NumPy arrays."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `get_state` gave; called before `fit`."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that does not fit the model, or of which no copy can be read."""
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Writes everything that training depends on, so that a killed process loses time and nothing else.
+
+    Each checkpoint is one file with the weights, the states of the random generators, the optimizer's slots and
+    step, the running metrics and the state of every tracked callback. It is written aside, flushed to the disk and
+    renamed, and its checksums are verified when it is read: a torn file is passed over for the one before it.
+
+    Keras's `BackupAndRestore` starts the interrupted epoch again and forgets the callbacks' state. With this one, data
+    whose order follows from the epoch and the step (`stream`) and deterministic operations, the final weights are
+    those of the run that was never interrupted, bit for bit.
+
+    ```python
+    checkpoint = Checkpoint("run/checkpoints", track=[early_stopping], stream=stream)
+    start = checkpoint.restore(model)
+    model.fit(stream.dataset, initial_epoch=start, epochs=20, callbacks=[early_stopping, checkpoint])
+    ```
+
+    Put it last in the list of callbacks: it keeps what the ones before it have decided.
+
+    Args:
+        directory: Folder of the checkpoints, made when the first is written.
+        track: Callbacks with `get_state` and `set_state`.
+        stream: Data with `seek(epoch, step)`. Without it a resumed epoch starts at its first batch.
+        every_steps: Also write in the middle of an epoch, after so many steps.
+        every_seconds: Also write in the middle of an epoch, when the last checkpoint is older.
+        keep: Number of newest checkpoints that stay.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        track: Sequence[Stateful] = (),
+        stream: Seekable | None = None,
+        every_steps: int | None = None,
+        every_seconds: float | None = None,
+        keep: int = 2,
+    ) -> None:
+        super().__init__()
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}")
+        if (every_steps or every_seconds) and stream is None:
+            raise ValueError("checkpoints within an epoch need a stream that can seek to the middle of it")
+        self.directory = Path(directory)
+        self.track = list(track)
+        self.stream = stream
+        self.every_steps = every_steps
+        self.every_seconds = every_seconds
+        self.keep = keep
+        self.finished = False
+        self.messages: list[str] = []
+        self._epoch = 0
+        self._start_step = 0
+        self._metrics: list[np.ndarray] | None = None
+        self._resumed_at: tuple[int, int] | None = None
+        self._last_write = time.monotonic()
+        self._last_step = 0
+
+    def restore(self, model: keras.Model) -> int:
+        """Takes the newest readable checkpoint into the compiled model and the tracked callbacks.
+
+        Sets `finished` when training had already come to its end (early stopping included): then call `fit` with
+        `epochs` equal to the returned number, so that it does nothing but finalize the weights. `messages` tells what
+        was passed over.
+
+        Returns:
+            The `initial_epoch` for `fit`; 0 without a checkpoint.
+
+        Raises:
+            CheckpointError: The checkpoint belongs to another model or optimizer, or no file could be read.
+        """
+        if not getattr(model, "compiled", False) or model.optimizer is None:
+            raise ValueError("compile the model before restoring a checkpoint")
+        self.messages.clear()
+        loaded = self._load_newest()
+        if loaded is None:
+            return 0
+        path, meta, arrays = loaded
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        _assign(all_variables(model), arrays["model"], meta["model"], path, "model")
+        _assign(_optimizer_variables(model), arrays["optimizer"], meta["optimizer"], path, "optimizer")
+        if len(meta["callbacks"]) != len(self.track):
+            raise CheckpointError(
+                f"{path} holds the state of {len(meta['callbacks'])} callbacks, but {len(self.track)} are tracked"
+            )
+        for callback, state in zip(self.track, meta["callbacks"], strict=True):
+            callback.set_state(_unpack(state, arrays["state"]))
+        self.finished = bool(meta["finished"])
+        self._start_step = int(meta["step"])
+        self._resumed_at = (int(meta["epoch"]), self._start_step)
+        self._metrics = arrays["metrics"] if self._start_step else None
+        return int(meta["epoch"])
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        resumed = self._resumed_at is not None and self._resumed_at[0] == epoch
+        self._first_step = self._start_step if resumed else 0
+        self._epoch, self._last_step, self._last_write = epoch, self._first_step, time.monotonic()
+        if self.stream is not None:
+            self.stream.seek(epoch, self._first_step)
+        if resumed and self._metrics is not None:
+            variables = self.model.metrics_variables
+            # Metrics that are not built yet have no variables: the epoch's training metrics then cover its rest.
+            if len(variables) == len(self._metrics):
+                for variable, array in zip(variables, self._metrics, strict=True):
+                    variable.assign(array)
+        self._metrics = self._resumed_at = None
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        step = self._first_step + batch + 1
+        by_steps = self.every_steps is not None and step - self._last_step >= self.every_steps
+        age = time.monotonic() - self._last_write
+        if by_steps or (self.every_seconds is not None and age >= self.every_seconds):
+            self._write(self._epoch, step, finished=False)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        stopped = bool(self.model.stop_training)
+        last = epoch + 1 >= self.params.get("epochs", epoch + 2)
+        self._write(epoch + 1, 0, finished=stopped or last)
+
+    def _write(self, epoch: int, step: int, *, finished: bool) -> None:
+        model = self.model
+        state_arrays: list[np.ndarray] = []
+        groups = {
+            "model": all_variables(model),
+            "optimizer": _optimizer_variables(model),
+            "metrics": list(model.metrics_variables) if step else [],
+        }
+        meta = {
+            "format": FORMAT,
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+            "epoch": epoch,
+            "step": step,
+            "finished": finished,
+            "callbacks": [_pack(callback.get_state(), state_arrays) for callback in self.track],
+        }
+        entries: dict[str, np.ndarray] = {}
+        for group, variables in groups.items():
+            meta[group] = [[v.path, str(v.dtype), list(v.shape)] for v in variables]
+            entries |= {f"{group}/{i:05d}": _plain(to_array(v)) for i, v in enumerate(variables)}
+        entries |= {f"state/{i:05d}": array for i, array in enumerate(state_arrays)}
+        entries["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        _write_whole(self.directory / f"epoch-{epoch:05d}-step-{step:07d}.npz", entries)
+        self._last_write, self._last_step = time.monotonic(), step
+        for old in _newest_first(self.directory)[self.keep :]:
+            old.unlink(missing_ok=True)
+
+    def _load_newest(self) -> tuple[Path, dict[str, Any], dict[str, list[np.ndarray]]] | None:
+        paths = _newest_first(self.directory)
+        for path in paths:
+            try:
+                meta, arrays = _read(path)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                self.messages.append(f"checkpoint {path} cannot be read ({error}); trying the one before it")
+                continue
+            return path, meta, arrays
+        if paths:
+            raise CheckpointError(f"none of the {len(paths)} checkpoints in {self.directory} can be read")
+        return None
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    named = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
+    found = [(m, p) for p in directory.glob("epoch-*.npz") if (m := named.fullmatch(p.name))]
+    return [p for _, p in sorted(((int(m[1]), int(m[2])), p) for m, p in found)][::-1]
+
+
+def _optimizer_variables(model: keras.Model) -> list[keras.Variable]:
+    """The optimizer's variables, those behind a loss-scaling wrapper included, each once."""
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    variables = [*model.optimizer.variables, *(inner.variables if inner is not None else ())]
+    return list({id(v): v for v in variables}.values())
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """NumPy's file format knows no bfloat16: its bits travel as integers."""
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def _assign(
+    variables: list[keras.Variable], arrays: list[np.ndarray], meta: list[list[Any]], path: Path, what: str
+) -> None:
+    if len(variables) != len(arrays):
+        raise CheckpointError(
+            f"{path} holds {len(arrays)} variables of the {what}, but the {what} has {len(variables)}: "
+            "it was made with another configuration"
+        )
+    for variable, array, (name, dtype, shape) in zip(variables, arrays, meta, strict=True):
+        if list(variable.shape) != shape or str(variable.dtype) != dtype:
+            raise CheckpointError(
+                f"{path}: {name} has shape {tuple(shape)} and type {dtype}, the {what}'s {variable.path} has "
+                f"{tuple(variable.shape)} and {variable.dtype}"
+            )
+        if dtype == "bfloat16":
+            import ml_dtypes
+
+            array = array.view(ml_dtypes.bfloat16)
+        variable.assign(array)
+
+
+def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays.append(_plain(value))
+        return {"__array__": len(arrays) - 1, "dtype": value.dtype.name}
+    if isinstance(value, Mapping):
+        return {str(key): _pack(item, arrays) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(item, arrays) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpack(value: Any, arrays: list[np.ndarray]) -> Any:
+    if isinstance(value, dict):
+        if "__array__" in value:
+            array = arrays[value["__array__"]]
+            if value["dtype"] == "bfloat16":
+                import ml_dtypes
+
+                array = array.view(ml_dtypes.bfloat16)
+            return array
+        return {key: _unpack(item, arrays) for key, item in value.items()}
+    return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value
+
+
+def _write_whole(path: Path, entries: Mapping[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            np.savez(file, **entries)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
+    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": [], "metrics": [], "state": []}
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        meta = json.loads(stored["meta"].tobytes())
+        if meta["format"] != FORMAT:
+            raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
+        for key in sorted(stored.files):
+            if key != "meta":
+                groups[key.split("/")[0]].append(stored[key])
+    return meta, groups

@@ -1,0 +1,55 @@
+"""The weights of a model as arrays: all of them, in the state in which they are evaluated and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+
+def inner_optimizer(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Optimizer | None:
+    """The optimizer that keeps the slots: under `mixed_float16` Keras wraps it for loss scaling."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Each variable of the model once: weights, statistics and the states of its random generators."""
+    unique: dict[int, keras.Variable] = {}
+    for variable in model.variables:
+        unique.setdefault(id(variable), variable)
+    return list(unique.values())
+
+
+def evaluation_weights(model: keras.Model) -> list[np.ndarray]:
+    """Copies of `all_variables(model)` as they should be judged and kept.
+
+    While an optimizer keeps an exponential moving average of the weights (`use_ema=True`), the averages stand in the
+    place of the trainable weights: training goes on with the raw ones, but the averages are what is validated.
+    """
+    averages: dict[int, keras.Variable] = {}
+    optimizer = inner_optimizer(getattr(model, "optimizer", None))
+    if optimizer is not None and optimizer.built and getattr(optimizer, "use_ema", False):
+        moving = optimizer._model_variables_moving_average
+        averages = {id(v): a for v, a in zip(model.trainable_variables, moving, strict=True)}
+    return [to_array(averages.get(id(v), v)) for v in all_variables(model)]
+
+
+def set_weights(model: keras.Model, arrays: Sequence[np.ndarray]) -> None:
+    """Assigns arrays in the order of `all_variables(model)`.
+
+    Raises:
+        ValueError: A different number of arrays, or another shape.
+    """
+    variables = all_variables(model)
+    if len(variables) != len(arrays):
+        raise ValueError(f"the model has {len(variables)} variables, but {len(arrays)} arrays were given")
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape) != tuple(array.shape):
+            raise ValueError(f"{variable.path} has shape {tuple(variable.shape)}, the array {tuple(array.shape)}")
+        variable.assign(array)
+
+
+def to_array(variable: keras.Variable) -> np.ndarray:
+    """A copy on the host, in the variable's own type (bfloat16 included)."""
+    return np.array(keras.ops.convert_to_numpy(variable.value))

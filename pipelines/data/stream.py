@@ -1,0 +1,136 @@
+"""Batches whose order is a pure function of (seed, epoch, step), so that training can resume anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Read = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+Transform = Callable[..., tuple[Any, ...]]
+
+
+def epoch_order(
+    size: int, *, seed: int, epoch: int, draw: int | None = None, probabilities: np.ndarray | None = None
+) -> np.ndarray:
+    """Indices of the samples of one epoch, int64 (draw,).
+
+    A permutation of `range(size)`, or `draw` samples drawn with replacement when `probabilities` (size,) are given.
+    """
+    generator = np.random.default_rng([seed, epoch, 0])
+    if probabilities is None:
+        return generator.permutation(size)[:draw]
+    return generator.choice(size, size=draw or size, p=probabilities)
+
+
+def step_seeds(steps: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Two random int32 for each step of one epoch, (steps, 2): what stateless operations take as their seed."""
+    return np.random.default_rng([seed, epoch, 1]).integers(0, 2**31 - 1, size=(steps, 2), dtype=np.int32)
+
+
+class Stream:
+    """The training part as batches for `model.fit`, on every backend.
+
+    Each pass over `dataset` is one epoch: the one that `seek` has chosen last. The incomplete batch at the end of an
+    epoch is left out, other samples each epoch. Reading and transforming run in parallel with training.
+
+    Args:
+        read: Takes indices (B,) and returns the arrays of these samples, the first axis being B.
+        signature: Shape of one sample (without B) and type of each array that `read` returns.
+        size: Number of samples.
+        batch_size: Samples a step; cut to `size`.
+        seed: Seed of the order and of the transformations.
+        probabilities: Chance of each sample to be drawn, (size,), summing to 1; without it every sample comes once
+            an epoch.
+        transform: TensorFlow function of the batched arrays and `seed` (int32 (2,)) that returns what `fit` takes.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        signature: Sequence[tuple[tuple[int, ...], Any]],
+        size: int,
+        *,
+        batch_size: int,
+        seed: int,
+        probabilities: np.ndarray | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        if size < 1:
+            raise ValueError("the training part is empty")
+        self.batch_size = min(batch_size, size)
+        self.steps_per_epoch = size // self.batch_size
+        self._size = size
+        self._seed = seed
+        self._probabilities = probabilities
+        self._epoch = self._start = 0
+        self.dataset = self._build(read, signature, transform)
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """The next pass is epoch `epoch`, from its batch `step` on."""
+        if not 0 <= step <= self.steps_per_epoch:
+            raise ValueError(f"step must be between 0 and {self.steps_per_epoch}, got {step}")
+        self._epoch, self._start = epoch, step
+
+    def _plan(self) -> tuple[np.ndarray, np.ndarray]:
+        steps, epoch, seed = self.steps_per_epoch, self._epoch, self._seed
+        draw = steps * self.batch_size
+        order = epoch_order(self._size, seed=seed, epoch=epoch, draw=draw, probabilities=self._probabilities)
+        batches = order.reshape(steps, self.batch_size).astype(np.int64)
+        return batches[self._start :], step_seeds(steps, seed=seed, epoch=epoch)[self._start :]
+
+    def _build(
+        self, read: Read, signature: Sequence[tuple[tuple[int, ...], Any]], transform: Transform | None
+    ) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        def plan(_: tf.Tensor) -> tf.data.Dataset:
+            batches, seeds = tf.numpy_function(self._plan, [], (tf.int64, tf.int32))
+            batches.set_shape((None, self.batch_size))
+            seeds.set_shape((None, 2))
+            return tf.data.Dataset.from_tensor_slices((batches, seeds))
+
+        reader = _reader(read, signature)
+        plans = tf.data.Dataset.range(1).flat_map(plan)
+        if transform is None:
+            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=tf.data.AUTOTUNE)
+        else:
+            batches = plans.map(
+                lambda indices, seed: transform(*reader(indices), seed=seed), num_parallel_calls=tf.data.AUTOTUNE
+            )
+        # A pass that starts in the middle is shorter than this; Keras then ends the epoch when the data does.
+        batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.UNKNOWN_CARDINALITY))
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def ordered(
+    read: Read, signature: Sequence[tuple[tuple[int, ...], Any]], size: int, *, batch_size: int
+) -> tf.data.Dataset:
+    """All samples once, in their order, as batches for `evaluate` and `predict`; the last one may be smaller."""
+    import tensorflow as tf
+
+    reader = _reader(read, signature)
+    indices = tf.data.Dataset.range(size).batch(batch_size)
+    return indices.map(reader, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _reader(read: Read, signature: Sequence[tuple[tuple[int, ...], Any]]) -> Callable[[Any], tuple[Any, ...]]:
+    """`read` as a TensorFlow function with known shapes.
+
+    It is declared free of state: TensorFlow may then run it in parallel also where operations must be deterministic.
+    """
+    import tensorflow as tf
+
+    types = [tf.as_dtype(dtype) for _, dtype in signature]
+
+    def call(indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        arrays = tf.numpy_function(lambda i: tuple(read(i)), [indices], types, stateful=False)
+        for array, (shape, _) in zip(arrays, signature, strict=True):
+            array.set_shape((indices.shape[0], *shape))
+        return tuple(arrays)
+
+    return call

@@ -1,0 +1,217 @@
+"""Options that every task shares, as typed dataclasses; a task's own `Config` adds its kind of data and model.
+
+Nothing slow is imported here: the command line builds its `--help` from these classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def check(condition: bool, option: str, expected: str, value: Any) -> None:
+    """Raises `ValueError` in the one form that every option uses."""
+    if not condition:
+        raise ValueError(f"{option} must be {expected}, got {value!r}")
+
+
+@dataclass
+class OptimizerConfig:
+    """What changes the weights.
+
+    Args:
+        name: Optimizer, by name; `python -m optimizers` lists them.
+        learning_rate: Peak learning rate; none takes the optimizer's own tested default.
+        weight_decay: Decoupled weight decay; biases, norms and other vectors are left out. None takes the default.
+        clipnorm: Gradients of each variable are scaled down to this norm; none leaves them.
+        settings: Further arguments of the optimizer, such as `{momentum: 0.9}`.
+    """
+
+    name: str = "adamw"
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from optimizers import registry
+
+        registry.record(self.name)
+        for option in ("learning_rate", "clipnorm"):
+            value = getattr(self, option)
+            check(value is None or 0 < value < math.inf, f"optimizer.{option}", "a positive number", value)
+        decay = self.weight_decay
+        check(decay is None or 0 <= decay < math.inf, "optimizer.weight_decay", "zero or a positive number", decay)
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate moves over the run.
+
+    Args:
+        name: Shape of the schedule; all of them start with the warm-up.
+        warmup: Part of all steps during which the rate rises from near zero to its peak, 0 to 1.
+        final: Learning rate at the end, as a fraction of the peak.
+    """
+
+    name: Literal["constant", "cosine", "one-cycle", "warmup-stable-decay", "polynomial", "exponential"] = (
+        "one-cycle"
+    )
+    warmup: float = 0.2
+    final: float = 0.001
+
+    def __post_init__(self) -> None:
+        check(0 <= self.warmup < 1, "schedule.warmup", "at least 0 and below 1", self.warmup)
+        check(0 <= self.final <= 1, "schedule.final", "between 0 and 1", self.final)
+
+
+@dataclass
+class FitConfig:
+    """How long, how large and how fast.
+
+    Args:
+        epochs: Passes over the training part.
+        batch_size: Samples a step.
+        imbalance: What to do about rare classes. `weights` and `effective-number` weigh the samples' losses,
+            `focal` turns to the hard samples, `oversample` draws every class equally often.
+        label_smoothing: Part of the target spread over all classes, 0 to below 1.
+        ema: Momentum of the moving average of the weights that is evaluated and saved, such as 0.99; 0 turns it off.
+        precision: Number format of the computation; the mixed ones keep the weights in float32.
+        jit: Compile with XLA; auto does what was measured to be faster for the backend and the device.
+        steps_per_execution: Steps in one call into the backend; 0 chooses by what was measured.
+        checkpoint_seconds: Within an epoch a checkpoint is written when the last one is older than this; one is
+            written at the end of each epoch in any case.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    imbalance: Literal["none", "weights", "effective-number", "focal", "oversample"] = "none"
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit: Literal["auto", "on", "off"] = "auto"
+    steps_per_execution: int = 0
+    checkpoint_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "fit.epochs", "at least 1", self.epochs)
+        check(self.batch_size >= 1, "fit.batch_size", "at least 1", self.batch_size)
+        check(0 <= self.label_smoothing < 1, "fit.label_smoothing", "at least 0 and below 1", self.label_smoothing)
+        check(0 <= self.ema < 1, "fit.ema", "at least 0 and below 1", self.ema)
+        check(self.steps_per_execution >= 0, "fit.steps_per_execution", "0 or more", self.steps_per_execution)
+        check(self.checkpoint_seconds > 0, "fit.checkpoint_seconds", "positive", self.checkpoint_seconds)
+
+
+@dataclass
+class EarlyStoppingConfig:
+    """When to stop before the last epoch; the best weights on validation are kept in any case.
+
+    Args:
+        patience: Epochs without a better validation score after which training stops; 0 never stops early.
+        min_delta: The least change of the score that counts as better.
+        warmup: Epochs at the start that neither stop the run nor count as its best.
+        minutes: Training stops at the end of the epoch that passes this time; none sets no limit.
+    """
+
+    patience: int = 0
+    min_delta: float = 0.0
+    warmup: int = 0
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        check(self.patience >= 0, "early_stopping.patience", "0 or more", self.patience)
+        check(self.min_delta >= 0, "early_stopping.min_delta", "0 or more", self.min_delta)
+        check(self.warmup >= 0, "early_stopping.warmup", "0 or more", self.warmup)
+        check(self.minutes is None or self.minutes > 0, "early_stopping.minutes", "positive", self.minutes)
+
+
+@dataclass
+class RegularizerConfig:
+    """A penalty on the kernels of the model (biases and norms are left out).
+
+    Args:
+        name: Penalty, by name.
+        strength: Its factor in the loss.
+    """
+
+    name: Literal["none", "l1", "l2", "elastic"] = "none"
+    strength: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check(0 <= self.strength < math.inf, "regularizer.strength", "zero or a positive number", self.strength)
+
+
+@dataclass
+class TensorBoardConfig:
+    """What is written for TensorBoard.
+
+    Args:
+        enabled: Write the logs at all.
+        every_steps: Also write the training loss every so many steps; 0 writes epochs only.
+        figures: Draw example predictions and the confusion matrix of the validation part at the end.
+    """
+
+    enabled: bool = True
+    every_steps: int = 0
+    figures: bool = True
+
+    def __post_init__(self) -> None:
+        check(self.every_steps >= 0, "tensorboard.every_steps", "0 or more", self.every_steps)
+
+
+@dataclass
+class RunConfig:
+    """Where the run is kept, and what it starts from.
+
+    Args:
+        out: Folder of all runs; the run's own is OUT/TASK/NAME.
+        name: Name of the run; none takes the date and time. An existing run is never overwritten.
+        seed: The one seed: split, initial weights, order, augmentation and dropout come from it.
+        deterministic: The same seed gives the same weights bit for bit (same machine and backend); slower.
+        init_from: Run directory or `.keras` file whose weights a new training starts from.
+        backend: Keras backend; none takes KERAS_BACKEND, or TensorFlow.
+        resamples: Bootstrap resamples behind the confidence intervals.
+    """
+
+    out: str = "runs"
+    name: str | None = None
+    seed: int = 0
+    deterministic: bool = False
+    init_from: str | None = None
+    backend: Literal["tensorflow", "jax", "torch"] | None = None
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        check(0 <= self.seed < 2**31, "run.seed", "between 0 and 2147483647", self.seed)
+        check(self.resamples >= 10, "run.resamples", "at least 10", self.resamples)
+        if self.name is not None:
+            plain = self.name not in ("", ".", "..") and not any(c in self.name for c in '/\\:*?"<>|\0')
+            check(plain, "run.name", "a plain folder name", self.name)
+
+
+@dataclass
+class TrainConfig:
+    """The part of a task's configuration that is the same for all tasks."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as plain nested dictionaries, in the order of its fields."""
+    import dataclasses
+
+    return dataclasses.asdict(config)
+
+
+def to_yaml(config: Any) -> str:
+    """The configuration as YAML that feeds back into `--config`."""
+    import yaml
+
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)

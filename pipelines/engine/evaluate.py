@@ -1,0 +1,345 @@
+"""How good is the model on data it has never seen, and how sure can one be of that?"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn import metrics as sk
+
+from pipelines.errors import UserError
+from pipelines.inspect.calibration import Reliability, bin_indices, reliability
+from pipelines.metrics import Estimate, interval, resample_indices
+
+BINS = 15
+TOP = 5
+# Softmax in bfloat16 leaves sums this far from 1; anything farther is not a probability.
+_SUM_TOLERANCE = 0.02
+# Ranking metrics sort every class anew: past this many sorted numbers they get fewer resamples, never under 100.
+_RANKING_WORK = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One row of the per-class table; what is undefined (a class never seen or never predicted) is NaN."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What there is to know about a classifier on one set of samples.
+
+    Args:
+        classes: K names.
+        metrics: name to value and 95 % interval; NaN where the data leave a metric undefined.
+        per_class: K rows.
+        confusion: (K, K) int, rows are the true classes, columns the predicted ones.
+        reliability: the bins of the reliability diagram.
+        labels: (N,) int64.
+        probabilities: (N, K) float64, rows sum to 1.
+        resamples: bootstrap resamples behind the intervals.
+    """
+
+    classes: tuple[str, ...]
+    metrics: dict[str, Estimate]
+    per_class: tuple[ClassScores, ...]
+    confusion: np.ndarray
+    reliability: Reliability
+    labels: np.ndarray
+    probabilities: np.ndarray
+    resamples: int
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(N,) int64: the most probable class."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(N,) float64: the probability of the predicted class."""
+        return self.probabilities.max(axis=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the samples themselves, in JSON's own types; undefined numbers are None."""
+        return {
+            "samples": len(self.labels),
+            "resamples": self.resamples,
+            "classes": list(self.classes),
+            "metrics": {name: estimate.to_json() for name, estimate in self.metrics.items()},
+            "per_class": [
+                {
+                    name: None if isinstance(value, float) and math.isnan(value) else value
+                    for name, value in vars(row).items()
+                }
+                for row in self.per_class
+            ],
+            "confusion": self.confusion.tolist(),
+            "reliability": self.reliability.to_json(),
+        }
+
+
+def classification(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = 1000,
+) -> Classification:
+    """Scores predictions, each score with a 95 % percentile bootstrap interval over the samples.
+
+    The values are scikit-learn's. Classes without a sample count in no average. `brier` is the sum of squared
+    distances over the classes (Brier 1950, 0 to 2), halved for two classes as scikit-learn does;
+    `expected_calibration_error` is that of Guo et al. (2017) with 15 bins, its interval shifted by the
+    bootstrap's estimate of its bias (resampling makes this error larger, so that the plain percentiles can lie
+    above the value); `roc_auc` is one class against the rest and, like `average_precision`, the mean over the
+    classes, both with fewer resamples (at least 100) where N times K is over a million.
+
+    Args:
+        labels: (N,) int in 0..K-1, the true classes.
+        probabilities: (N, K), each row sums to 1 up to the rounding of low precision.
+        classes: K names, at least 2.
+        seed: of the resamples.
+        resamples: how often the samples are drawn anew.
+
+    Raises:
+        ValueError: shapes that do not fit, labels out of range, or rows that are no probabilities.
+        UserError: probabilities that are not finite: the training diverged.
+    """
+    labels, probabilities = _checked(labels, probabilities, len(classes))
+    number = len(classes)
+    names = tuple(str(name) for name in classes)
+    predicted = probabilities.argmax(axis=1)
+
+    values = _values(labels, predicted, probabilities)
+    draws, per_ranking = _draws(labels, predicted, probabilities, seed, resamples), _ranking_resamples
+    ranking = _ranking_draws(labels, probabilities, seed, min(resamples, per_ranking(probabilities.size)))
+    estimates = {name: Estimate(value, *interval((draws | ranking)[name])) for name, value in values.items()}
+    ece = "expected_calibration_error"
+    estimates[ece] = _recentred(values[ece], draws[ece])
+
+    precision, recall, f1, support = sk.precision_recall_fscore_support(
+        labels, predicted, labels=range(number), zero_division=np.nan
+    )
+    rows = zip(names, precision.tolist(), recall.tolist(), f1.tolist(), support.tolist(), strict=True)
+    return Classification(
+        classes=names,
+        metrics=estimates,
+        per_class=tuple(ClassScores(*row) for row in rows),
+        confusion=sk.confusion_matrix(labels, predicted, labels=range(number)),
+        reliability=reliability(labels, probabilities, BINS),
+        labels=labels,
+        probabilities=probabilities,
+        resamples=resamples,
+    )
+
+
+def _checked(labels: np.ndarray, probabilities: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as int64 and probabilities as float64 with rows that sum to 1, or an error."""
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if number < 2:
+        raise ValueError(f"classification needs at least 2 classes, got {number}")
+    if labels.ndim != 1 or probabilities.shape != (len(labels), number) or not len(labels):
+        raise ValueError(
+            f"classification needs labels (N,) and probabilities (N, {number}) with N of at least 1, "
+            f"got shapes {labels.shape} and {probabilities.shape}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= number:
+        raise ValueError(
+            f"labels must be integers from 0 to {number - 1}, "
+            f"got {labels.dtype} from {labels.min()} to {labels.max()}"
+        )
+    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if broken:
+        raise UserError(
+            f"the model's predictions for {broken} of {len(labels)} samples are not finite numbers, expected "
+            "probabilities: training diverged, try a lower learning rate"
+        )
+    sums = probabilities.sum(axis=1, keepdims=True)
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
+        raise ValueError(
+            "each row of probabilities must be at least 0 and sum to 1, got numbers from "
+            f"{probabilities.min():.3g} and sums from {sums.min():.4g} to {sums.max():.4g} (logits?)"
+        )
+    return labels.astype(np.int64), probabilities / sums
+
+
+def _values(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """The scores on the samples as they are, from scikit-learn where it has them."""
+    number = probabilities.shape[1]
+    every = np.arange(number)
+    with warnings.catch_warnings():
+        # Classes that the samples lack are told by the per-class table, not by a warning for each metric.
+        warnings.filterwarnings("ignore", module="sklearn")
+        values = {
+            "accuracy": sk.accuracy_score(labels, predicted),
+            "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted),
+            "macro_f1": sk.f1_score(labels, predicted, average="macro", zero_division=0),
+            "log_loss": sk.log_loss(labels, probabilities, labels=every),
+            "brier": _brier(labels, probabilities).mean(),
+            "expected_calibration_error": reliability(labels, probabilities, BINS).error,
+        }
+        present = np.bincount(labels, minlength=number)
+        is_class = [labels == k for k in every]
+        mixed = [k for k in every if 0 < present[k] < len(labels)]
+        areas = [sk.roc_auc_score(is_class[k], probabilities[:, k]) for k in mixed]
+        values["roc_auc"] = np.mean(areas) if areas else math.nan
+        values["average_precision"] = np.mean(
+            [sk.average_precision_score(is_class[k], probabilities[:, k]) for k in every if present[k]]
+        )
+        if number > 10:
+            values[f"top_{TOP}_accuracy"] = sk.top_k_accuracy_score(labels, probabilities, k=TOP, labels=every)
+    return {name: float(value) for name, value in values.items()}
+
+
+def _brier(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Brier score of each sample, (N,); scikit-learn has it for several classes only since 1.7."""
+    squares = (probabilities**2).sum(axis=1) - 2 * probabilities[np.arange(len(labels)), labels] + 1
+    return squares / 2 if probabilities.shape[1] == 2 else squares
+
+
+def _counts(rows: np.ndarray) -> np.ndarray:
+    """Resamples (block, N) as counts (N, block): how often each resample holds each sample."""
+    block, n = rows.shape
+    flat = rows * block + np.arange(block)[:, None]
+    return np.bincount(flat.ravel(), minlength=n * block).reshape(n, block)
+
+
+def _draws(
+    labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int
+) -> dict[str, np.ndarray]:
+    """Every score that is a function of sums over samples, on each resample: name to (resamples,).
+
+    Sums over a resample are sums weighted by counts, so that all of them, for all resamples, are one product of
+    a sparse (sums, N) matrix with the (N, resamples) counts.
+    """
+    n, number = probabilities.shape
+    right = (predicted == labels).astype(np.float64)
+    likelihood = np.clip(probabilities[np.arange(n), labels], np.finfo(np.float64).eps, 1)
+    confidence = probabilities.max(axis=1)
+    by_sample = {"accuracy": right, "log_loss": -np.log(likelihood), "brier": _brier(labels, probabilities)}
+    if number > 10:
+        order = np.argsort(probabilities, axis=1, kind="stable")[:, : -TOP - 1 : -1]
+        by_sample[f"top_{TOP}_accuracy"] = (order == labels[:, None]).any(axis=1).astype(np.float64)
+
+    def grouped(groups: np.ndarray, size: int, weights: np.ndarray) -> sparse.csr_array:
+        return sparse.csr_array((weights, (groups, np.arange(n))), shape=(size, n))
+
+    ones = np.ones(n)
+    sums = sparse.vstack(
+        [
+            sparse.csr_array(np.stack(list(by_sample.values()))),
+            grouped(bin_indices(confidence, BINS), BINS, confidence - right),
+            grouped(labels, number, right),
+            grouped(labels, number, ones),
+            grouped(predicted, number, ones),
+        ],
+        format="csr",
+    )
+    ends = np.cumsum([len(by_sample), BINS, number, number])
+    draws: dict[str, list[np.ndarray]] = {}
+    for rows in resample_indices(n, resamples, seed):
+        means, gaps, hits, support, guesses = np.split(sums @ _counts(rows).astype(np.float64), ends)
+        block = dict(zip(by_sample, means / n, strict=True))
+        block["expected_calibration_error"] = np.abs(gaps).sum(axis=0) / n
+        block["balanced_accuracy"] = _mean_ratio(hits, support)
+        block["macro_f1"] = _mean_ratio(2 * hits, support + guesses)
+        for name, values in block.items():
+            draws.setdefault(name, []).append(values)
+    return {name: np.concatenate(blocks) for name, blocks in draws.items()}
+
+
+def _mean_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Mean over classes (axis 0) of above / below, leaving out the classes with nothing below."""
+    filled = below > 0
+    ratios = np.divide(above, below, out=np.zeros_like(below), where=filled)
+    return np.divide(
+        ratios.sum(axis=0), filled.sum(axis=0), out=np.full(below.shape[1], np.nan), where=filled.any(axis=0)
+    )
+
+
+def _ranking_resamples(size: int) -> int:
+    """How many resamples the ranking metrics can afford for N x K = `size` probabilities."""
+    return max(100, _RANKING_WORK // size)
+
+
+def _ranking_draws(
+    labels: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int
+) -> dict[str, np.ndarray]:
+    """ROC AUC and average precision, each the mean over classes, on each resample: name to (resamples,)."""
+    rankings = [_ranking(labels == k, probabilities[:, k]) for k in np.unique(labels)]
+    blocks = []
+    for rows in resample_indices(len(labels), resamples, seed):
+        counts = _counts(rows).astype(np.float32)
+        scores = np.stack([_ranking_scores(counts, *ranking) for ranking in rankings])
+        defined = ~np.isnan(scores)
+        blocks.append(_mean_ratio_of(np.where(defined, scores, 0), defined))
+    area, precision = np.concatenate(blocks, axis=1)
+    return {"roc_auc": area, "average_precision": precision}
+
+
+def _mean_ratio_of(scores: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    """Mean over axis 0 of the scores that are defined, NaN where none is."""
+    number = defined.sum(axis=0)
+    return np.divide(scores.sum(axis=0), number, out=np.full(number.shape, np.nan), where=number > 0)
+
+
+def _ranking(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What does not change between resamples: the order by falling score, and the tied groups with a positive.
+
+    Returns:
+        The order (N,) of all samples, the positives in that order, and for the G tied groups that hold a positive
+        the cuts (2G,) between them in the order and the starts (G,) among the positives.
+    """
+    order = np.argsort(-scores, kind="stable")
+    change = np.flatnonzero(np.diff(scores[order])) + 1
+    group = np.zeros(len(scores), dtype=np.int64)
+    group[change] = 1
+    group = np.cumsum(group)
+    edges = np.concatenate([[0], change, [len(scores)]])
+    held, starts = np.unique(group[positive[order]], return_index=True)
+    return order, order[positive[order]], np.stack([edges[held], edges[held + 1]], axis=1), starts
+
+
+def _ranking_scores(
+    counts: np.ndarray, order: np.ndarray, positives: np.ndarray, cuts: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    """ROC AUC and average precision of one class on each resample: (2, block).
+
+    Only tied groups that hold a positive move either score, so all samples between two such groups are summed at
+    once. Ties count half, as in scikit-learn.
+    """
+    places, back = np.unique(cuts, return_inverse=True)
+    inner = places[(places > 0) & (places < len(order))]
+    between = np.add.reduceat(counts[order], np.concatenate([[0], inner]), axis=0)
+    below = np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(between, axis=0, dtype=np.float64)])
+    # `below[i]` is what lies above the i-th cut; the first cut may be later than the start of the order.
+    first = 0 if places[0] == 0 else 1
+    before, upto = below[first + back.reshape(cuts.shape)].transpose(1, 0, 2)
+
+    hits = np.add.reduceat(counts[positives], starts, axis=0, dtype=np.float64)
+    found = np.cumsum(hits, axis=0)
+    total, rest = found[-1], counts.sum(axis=0, dtype=np.float64) - found[-1]
+    wrong_before = before - (found - hits)
+    ties = (upto - before) - hits
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area = 1 - (hits * (wrong_before + ties / 2)).sum(axis=0) / (total * rest)
+        area[(total == 0) | (rest == 0)] = np.nan
+        precision = (hits * np.divide(found, upto, out=np.zeros_like(found), where=upto > 0)).sum(axis=0) / total
+    return np.stack([area, precision])
+
+
+def _recentred(value: float, draws: np.ndarray) -> Estimate:
+    """The percentile interval less the bias that the bootstrap shows, within 0..1."""
+    low, high = interval(draws - (draws.mean() - value))
+    return Estimate(value, max(low, 0.0), min(high, 1.0))

@@ -1,0 +1,85 @@
+"""Does a confidence of 90 % mean right nine times in ten?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence against accuracy in bins of equal width: what a reliability diagram draws.
+
+    Args:
+        edges: (bins + 1,) from 0 to 1; a bin holds its upper edge, not its lower one.
+        confidence: (bins,) mean confidence in the bin, NaN if it is empty.
+        accuracy: (bins,) share of right predictions in the bin, NaN if it is empty.
+        counts: (bins,) number of samples in the bin.
+    """
+
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: |accuracy - confidence| averaged over the samples."""
+        filled = self.counts > 0
+        gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
+        return float(gaps @ self.counts[filled] / self.counts.sum())
+
+    def to_json(self) -> dict[str, list[float | None]]:
+        """The four arrays as lists; the NaN of empty bins becomes None."""
+        names = ("edges", "confidence", "accuracy", "counts")
+        return {
+            name: [None if np.isnan(x) else x for x in np.asarray(getattr(self, name)).tolist()]
+            for name in names
+        }
+
+
+def bin_edges(bins: int) -> np.ndarray:
+    """Edges of `bins` bins of equal width between 0 and 1, shape (bins + 1,)."""
+    if bins < 1:
+        raise ValueError(f"a reliability diagram needs at least 1 bin, got {bins}")
+    return np.linspace(0.0, 1.0, bins + 1)
+
+
+def bin_indices(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each confidence (N,) in 0..1: int64 (N,) in 0..bins-1."""
+    return np.clip(np.searchsorted(bin_edges(bins), confidence, side="left") - 1, 0, bins - 1)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability:
+    """Bins the predictions by the confidence in the predicted class.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017), after Naeini et al. (2015).
+
+    Args:
+        labels: (N,) int, the true classes.
+        probabilities: (N, K), rows sum to 1.
+        bins: number of bins of equal width; 15 in the paper.
+
+    Raises:
+        ValueError: no samples, shapes that do not fit, or fewer than 1 bin.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        raise ValueError(
+            "reliability needs labels (N,) and probabilities (N, K) with N of at least 1, "
+            f"got shapes {labels.shape} and {probabilities.shape}"
+        )
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    where = bin_indices(confidence, bins)
+    counts = np.bincount(where, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(where, confidence, bins) / counts
+        accuracy = np.bincount(where, right, bins) / counts
+    return Reliability(bin_edges(bins), mean_confidence, accuracy, counts)
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean distance between confidence and accuracy, 0 (calibrated) to 1; arguments as in `reliability`."""
+    return reliability(labels, probabilities, bins).error

@@ -1,0 +1,116 @@
+"""Numbers with their uncertainty: an estimate and its bootstrap interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+# Resamples are drawn in blocks of about this many indices, so that memory stays flat however many are asked for.
+_BLOCK_INDICES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and the ends of its interval; an end that is not known is NaN.
+
+    Args:
+        value: the value on the data as they are.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "undefined"
+        if math.isnan(self.low):
+            return f"{self.value:.4f}"
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+    def to_json(self) -> dict[str, float | None]:
+        """The three numbers; NaN becomes None, which JSON can hold."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if math.isnan(number) else float(number) for name, number in numbers.items()}
+
+
+def resample_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draws samples with replacement, the bootstrap of Efron (1979).
+
+    Args:
+        n: number of samples, at least 1.
+        resamples: how many resamples in all, at least 1.
+        seed: the same seed gives the same resamples.
+
+    Yields:
+        int64 arrays of shape (block, n): each row is one resample; the blocks' rows add up to `resamples`.
+
+    Raises:
+        ValueError: `n` or `resamples` is below 1.
+    """
+    if n < 1 or resamples < 1:
+        raise ValueError(f"the bootstrap needs at least 1 sample and 1 resample, got {n} and {resamples}")
+    generator = np.random.default_rng(seed)
+    block = max(1, _BLOCK_INDICES // n)
+    for start in range(0, resamples, block):
+        yield generator.integers(0, n, size=(min(block, resamples - start), n))
+
+
+def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws (Efron & Tibshirani 1993, chapter 13).
+
+    Args:
+        draws: (resamples,) values of the metric; NaN marks resamples on which it is undefined.
+        level: share of the draws between the ends.
+
+    Returns:
+        The two ends; NaN when the metric is undefined on every resample.
+    """
+    draws = np.asarray(draws, dtype=np.float64)
+    draws = draws[~np.isnan(draws)]
+    if not draws.size:
+        return math.nan, math.nan
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap(
+    metric: Callable[[np.ndarray], float | np.ndarray],
+    n: int,
+    *,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+    vectorised: bool = False,
+) -> Estimate:
+    """The metric on all samples with its percentile bootstrap interval.
+
+    Args:
+        metric: gets indices of samples, int64 of shape (n,), and returns a number, NaN where undefined. If
+            `vectorised`, it gets shape (block, n) and returns shape (block,).
+        n: number of samples, at least 1.
+        seed: the same seed gives the same interval.
+        resamples: how often to draw the samples anew.
+        level: share of the resamples between the ends of the interval.
+        vectorised: whether `metric` takes many resamples at once.
+
+    Raises:
+        ValueError: `n` or `resamples` is below 1.
+
+    Example:
+        >>> scores = np.array([1.0, 0.0, 1.0, 1.0])
+        >>> bootstrap(lambda rows: scores[rows].mean(), len(scores), seed=0).value
+        0.75
+    """
+    draws: list[np.ndarray] = []
+    for rows in resample_indices(n, resamples, seed):
+        block = metric(rows) if vectorised else [metric(row) for row in rows]
+        draws.append(np.asarray(block, dtype=np.float64))
+    everything = np.arange(n)
+    value = np.asarray(metric(everything[None] if vectorised else everything)).item()
+    return Estimate(float(value), *interval(np.concatenate(draws), level))
