@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import time
@@ -151,6 +152,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         step = self._first_step + batch + 1
+        if step >= (self.params.get("steps") or math.inf):
+            return  # the epoch ends here, and its end is kept after validation
         by_steps = self.every_steps is not None and step - self._last_step >= self.every_steps
         age = time.monotonic() - self._last_write
         if by_steps or (self.every_seconds is not None and age >= self.every_seconds):

@@ -102,9 +102,11 @@ class Stream:
             batches = plans.map(
                 lambda indices, seed: transform(*reader(indices), seed=seed), num_parallel_calls=tf.data.AUTOTUNE
             )
-        # A pass that starts in the middle is shorter than this; Keras then ends the epoch when the data does.
-        batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.UNKNOWN_CARDINALITY))
-        return batches.prefetch(tf.data.AUTOTUNE)
+        dataset = batches.prefetch(tf.data.AUTOTUNE)
+        # Keras asks once how many batches an epoch has. A pass that starts in the middle has fewer: without this,
+        # every later epoch would be cut to the length of the first.
+        dataset.cardinality = lambda: tf.constant(self.steps_per_epoch, tf.int64)
+        return dataset
 
 
 def ordered(

@@ -22,6 +22,8 @@ TOP = 5
 _SUM_TOLERANCE = 0.02
 # Ranking metrics sort every class anew: past this many sorted numbers they get fewer resamples, never under 100.
 _RANKING_WORK = 1_000_000_000
+# Repeated samples make these look larger than they are, so their draws are shifted back to the value.
+_BIASED = ("expected_calibration_error", "average_precision")
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ def classification(
 
     The values are scikit-learn's. Classes without a sample count in no average. `brier` is the sum of squared
     distances over the classes (Brier 1950, 0 to 2), halved for two classes as scikit-learn does;
-    `expected_calibration_error` is that of Guo et al. (2017) with 15 bins, its interval shifted by the
-    bootstrap's estimate of its bias (resampling makes this error larger, so that the plain percentiles can lie
-    above the value); `roc_auc` is one class against the rest and, like `average_precision`, the mean over the
-    classes, both with fewer resamples (at least 100) where N times K is over a million.
+    `expected_calibration_error` is that of Guo et al. (2017) with 15 bins; `roc_auc` is one class against the
+    rest and, like `average_precision`, the mean over the classes, both with fewer resamples (at least 100) where
+    N times K is over a million. The intervals of `expected_calibration_error` and `average_precision` are
+    shifted by the bias that the bootstrap shows: without that they can lie wholly above the value. A score
+    without a single error has an interval without width, as no resample holds one.
 
     Args:
         labels: (N,) int in 0..K-1, the true classes.
@@ -122,11 +125,15 @@ def classification(
     predicted = probabilities.argmax(axis=1)
 
     values = _values(labels, predicted, probabilities)
-    draws, per_ranking = _draws(labels, predicted, probabilities, seed, resamples), _ranking_resamples
-    ranking = _ranking_draws(labels, probabilities, seed, min(resamples, per_ranking(probabilities.size)))
-    estimates = {name: Estimate(value, *interval((draws | ranking)[name])) for name, value in values.items()}
-    ece = "expected_calibration_error"
-    estimates[ece] = _recentred(values[ece], draws[ece])
+    affordable = max(100, _RANKING_WORK // probabilities.size)
+    draws = _draws(labels, predicted, probabilities, seed, resamples)
+    draws |= _ranking_draws(labels, probabilities, seed, min(resamples, affordable))
+    for name in _BIASED:
+        draws[name] -= np.nanmean(draws[name]) - values[name]
+    estimates = {name: Estimate(value, *interval(draws[name])) for name, value in values.items()}
+    for name in _BIASED:
+        low, high = np.clip([estimates[name].low, estimates[name].high], 0, 1).tolist()
+        estimates[name] = Estimate(values[name], low, high)
 
     precision, recall, f1, support = sk.precision_recall_fscore_support(
         labels, predicted, labels=range(number), zero_division=np.nan
@@ -262,15 +269,13 @@ def _draws(
 def _mean_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Mean over classes (axis 0) of above / below, leaving out the classes with nothing below."""
     filled = below > 0
-    ratios = np.divide(above, below, out=np.zeros_like(below), where=filled)
-    return np.divide(
-        ratios.sum(axis=0), filled.sum(axis=0), out=np.full(below.shape[1], np.nan), where=filled.any(axis=0)
-    )
+    return _mean_defined(np.divide(above, below, out=np.full(below.shape, np.nan), where=filled))
 
 
-def _ranking_resamples(size: int) -> int:
-    """How many resamples the ranking metrics can afford for N x K = `size` probabilities."""
-    return max(100, _RANKING_WORK // size)
+def _mean_defined(scores: np.ndarray) -> np.ndarray:
+    """Mean over axis 0 of what is not NaN; NaN where all is."""
+    number = (~np.isnan(scores)).sum(axis=0)
+    return np.divide(np.nansum(scores, axis=0), number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
 def _ranking_draws(
@@ -282,16 +287,9 @@ def _ranking_draws(
     for rows in resample_indices(len(labels), resamples, seed):
         counts = _counts(rows).astype(np.float32)
         scores = np.stack([_ranking_scores(counts, *ranking) for ranking in rankings])
-        defined = ~np.isnan(scores)
-        blocks.append(_mean_ratio_of(np.where(defined, scores, 0), defined))
+        blocks.append(_mean_defined(scores))
     area, precision = np.concatenate(blocks, axis=1)
     return {"roc_auc": area, "average_precision": precision}
-
-
-def _mean_ratio_of(scores: np.ndarray, defined: np.ndarray) -> np.ndarray:
-    """Mean over axis 0 of the scores that are defined, NaN where none is."""
-    number = defined.sum(axis=0)
-    return np.divide(scores.sum(axis=0), number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
 def _ranking(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -329,17 +327,10 @@ def _ranking_scores(
 
     hits = np.add.reduceat(counts[positives], starts, axis=0, dtype=np.float64)
     found = np.cumsum(hits, axis=0)
-    total, rest = found[-1], counts.sum(axis=0, dtype=np.float64) - found[-1]
-    wrong_before = before - (found - hits)
-    ties = (upto - before) - hits
+    total, rest = found[-1], len(order) - found[-1]
+    wrong_before, ties = before - (found - hits), upto - before - hits
     with np.errstate(invalid="ignore", divide="ignore"):
         area = 1 - (hits * (wrong_before + ties / 2)).sum(axis=0) / (total * rest)
         area[(total == 0) | (rest == 0)] = np.nan
         precision = (hits * np.divide(found, upto, out=np.zeros_like(found), where=upto > 0)).sum(axis=0) / total
     return np.stack([area, precision])
-
-
-def _recentred(value: float, draws: np.ndarray) -> Estimate:
-    """The percentile interval less the bias that the bootstrap shows, within 0..1."""
-    low, high = interval(draws - (draws.mean() - value))
-    return Estimate(value, max(low, 0.0), min(high, 1.0))

@@ -1,0 +1,69 @@
+"""The user's own functions, named on the command line as `module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from pipelines.engine.files import one_line
+from pipelines.errors import UserError
+
+_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def is_function_name(text: str) -> bool:
+    """Whether the text reads as `module:function`."""
+    return _NAME.fullmatch(text) is not None
+
+
+def import_module(name: str, what: str) -> ModuleType:
+    """Imports a module; the current folder counts, as it does for `python -m`.
+
+    Raises:
+        UserError: There is no such module, or importing it fails.
+    """
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise UserError(f"{what}: no module named {error.name!r} in {here} or among the installed") from None
+        raise UserError(f"{what}: importing {name!r} fails: {one_line(error)}") from None
+    except Exception as error:
+        raise UserError(f"{what}: importing {name!r} fails: {type(error).__name__}: {one_line(error)}") from None
+
+
+def import_function(text: str, what: str) -> Callable[..., Any]:
+    """The function that `module:function` names; `what` names the option in errors.
+
+    Raises:
+        UserError: It cannot be imported or is no function.
+    """
+    if not is_function_name(text):
+        raise UserError(f"{what}: expected module:function, got {text!r}")
+    module_name, _, name = text.partition(":")
+    function = getattr(import_module(module_name, what), name, None)
+    if not callable(function):
+        raise UserError(f"{what}: module {module_name!r} has no function {name!r}")
+    return function
+
+
+def call(function: Callable[..., Any], *args: Any, what: str, **kwargs: Any) -> Any:
+    """Calls the user's function; what it raises becomes one line that names it.
+
+    Raises:
+        UserError: The function fails.
+    """
+    try:
+        return function(*args, **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} fails: {type(error).__name__}: {one_line(error)}") from error

@@ -1,0 +1,242 @@
+"""Compile and fit: one way for all tasks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+import regularizers
+from callbacks import Checkpoint, EarlyStopping, Progress, TensorBoard
+from optimizers import registry, schedules
+from pipelines.data.stream import Stream
+from pipelines.engine import backend
+from pipelines.engine.config import TrainConfig, to_yaml
+from pipelines.engine.files import write_text
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.engine.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimizes and what decides which weights are the best.
+
+    Args:
+        loss: A Keras loss.
+        metrics: Keras metrics, weighted by the samples' weights where there are any.
+        monitor: Name of the value to watch on validation, such as `val_accuracy`.
+        mode: `min` or `max`.
+    """
+
+    loss: Any
+    metrics: Sequence[Any]
+    monitor: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training with its own trainable layers, rate and checkpoints.
+
+    Args:
+        name: Folder of its checkpoints.
+        epochs: How many.
+        rate_factor: What the learning rate is multiplied with.
+        backbone: Whether the pretrained part is trained, or None when the model has none.
+    """
+
+    name: str
+    epochs: int
+    rate_factor: float = 1.0
+    backbone: bool | None = None
+
+
+class History(keras.callbacks.Callback):
+    """The values of each epoch, in memory and in `history.csv`; it survives a resume."""
+
+    def __init__(self, path: Path, phase: str = "main", rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__()
+        self.path = path
+        self.phase = phase
+        self.rows: list[dict[str, Any]] = [dict(row) for row in rows]
+        self._elapsed = 0.0
+
+    def get_state(self) -> dict[str, Any]:
+        return {"rows": self.rows, "elapsed": self._elapsed + time.perf_counter() - self._start}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        self.rows = [dict(row) for row in state["rows"]]
+        self._elapsed = float(state["elapsed"])
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._epoch_start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs is None:
+            return
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        values = {name: float(value) for name, value in logs.items()}
+        seconds = time.perf_counter() - self._epoch_start
+        self.rows.append({"epoch": len(self.rows) + 1, "phase": self.phase, **values, "seconds": round(seconds, 3)})
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+    def columns(self) -> dict[str, list[float]]:
+        """The numbers by name, one an epoch."""
+        names = dict.fromkeys(name for row in self.rows for name in row if name not in ("epoch", "phase"))
+        return {name: [row.get(name, float("nan")) for row in self.rows] for name in names}
+
+
+def compile_model(
+    model: keras.Model, config: TrainConfig, objective: Objective, *, steps: int, rate_factor: float = 1.0
+) -> None:
+    """Compiles with the configured optimizer and a schedule over `steps` steps."""
+    options = config.optimizer
+    peak = options.learning_rate or registry.record(options.name).defaults["learning_rate"]
+    rate = schedules.get(
+        config.schedule.name,
+        peak=peak * rate_factor,
+        steps=max(steps, 1),
+        warmup=config.schedule.warmup,
+        final=config.schedule.final,
+    )
+    try:
+        optimizer = registry.get(
+            options.name,
+            learning_rate=rate,
+            weight_decay=options.weight_decay,
+            clipnorm=options.clipnorm,
+            ema=config.fit.ema or None,
+            model=model,
+            **options.settings,
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer {options.name}: {error}") from None
+    if config.fit.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(
+        optimizer=optimizer,
+        loss=objective.loss,
+        weighted_metrics=list(objective.metrics),
+        jit_compile=backend.use_jit(config.fit.jit),
+        steps_per_execution=config.fit.steps_per_execution or 1,
+    )
+
+
+def fit(
+    model: keras.Model,
+    stream: Stream,
+    validation: Any,
+    config: TrainConfig,
+    objective: Objective,
+    run: RunDir,
+    *,
+    phases: Sequence[Phase] | None = None,
+    resume: bool = False,
+) -> History:
+    """Trains through all phases; on return the model holds its best weights.
+
+    Raises:
+        UserError: The checkpoints do not fit the model.
+    """
+    from pipelines.engine.console import say
+
+    phases = phases or [Phase("main", config.fit.epochs)]
+    if config.regularizer.name != "none":
+        regularizers.apply(model, config.regularizer.name, config.regularizer.strength)
+    history = History(run.history)
+    for number, phase in enumerate(phases):
+        later = [run.checkpoints / p.name for p in phases[number + 1 :]]
+        if resume and any(any(folder.glob("epoch-*.npz")) for folder in later):
+            continue  # this phase had ended, and the next one's checkpoint holds all that it left
+        history = _fit_phase(model, stream, validation, config, objective, run, phase, history, resume, say)
+    return history
+
+
+def _fit_phase(
+    model: keras.Model,
+    stream: Stream,
+    validation: Any,
+    config: TrainConfig,
+    objective: Objective,
+    run: RunDir,
+    phase: Phase,
+    history: History,
+    resume: bool,
+    say: Any,
+) -> History:
+    if phase.backbone is not None:
+        from pipelines.models.pretrained import set_backbone_trainable
+
+        set_backbone_trainable(model, phase.backbone)
+    steps = phase.epochs * stream.steps_per_epoch
+    compile_model(model, config, objective, steps=steps, rate_factor=phase.rate_factor)
+    history = History(run.history, phase.name, history.rows)
+    stopping = EarlyStopping(
+        monitor=objective.monitor,
+        mode=objective.mode,
+        patience=config.early_stopping.patience or None,
+        min_delta=config.early_stopping.min_delta,
+        warmup=config.early_stopping.warmup,
+        seconds=60 * config.early_stopping.minutes if config.early_stopping.minutes else None,
+    )
+    callbacks: list[Any] = [history, Progress(samples=stream.batch_size), stopping]
+    tracked: list[Any] = [history, stopping]
+    if config.tensorboard.enabled:
+        board = TensorBoard(
+            run.tensorboard / phase.name if phase.name != "main" else run.tensorboard,
+            update_freq=config.tensorboard.every_steps or "epoch",
+            text={"config": f"```yaml\n{to_yaml(config)}```"},
+        )
+        callbacks.append(board)
+        tracked.append(board)
+    if config.fit.ema:
+        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=False))
+    checkpoint = Checkpoint(
+        run.checkpoints / phase.name,
+        track=tracked,
+        stream=stream,
+        every_seconds=config.fit.checkpoint_seconds,
+    )
+    start = 0
+    if resume:
+        _build_metrics(model, validation)
+        try:
+            start = checkpoint.restore(model)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        for message in checkpoint.messages:
+            say(message)
+    with warnings.catch_warnings():
+        # The rest of an interrupted epoch is shorter than an epoch, which Keras takes for a lack of data.
+        warnings.filterwarnings("ignore", message=".*ran out of data.*")
+        model.fit(
+            stream.dataset,
+            validation_data=validation,
+            initial_epoch=start,
+            epochs=start if checkpoint.finished else phase.epochs,
+            callbacks=[*callbacks, checkpoint],
+            verbose=0,
+        )
+    return history
+
+
+def _build_metrics(model: keras.Model, validation: Any) -> None:
+    """Makes the metrics' variables exist, which Keras does at the first batch, so that they can be restored."""
+    model.evaluate(validation.take(1), verbose=0)
