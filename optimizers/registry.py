@@ -1,0 +1,172 @@
+"""The optimizers: one frozen record each."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class OptimizerRecord:
+    """What is known about an optimizer before it is made.
+
+    Args:
+        name: Name on the command line.
+        factory: Class in `keras.optimizers`.
+        family: Kind of method.
+        description: One line.
+        paper: Source.
+        defaults: Arguments that work without tuning, `learning_rate` among them.
+        slots: Numbers kept for each weight beside the weight itself.
+    """
+
+    name: str
+    factory: str
+    family: str
+    description: str
+    paper: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    slots: float = 0
+
+
+_ALL = (
+    OptimizerRecord(
+        "sgd", "SGD", "gradient descent", "Plain stochastic gradient descent.",
+        "Robbins & Monro, 1951", {"learning_rate": 0.1}, 0,
+    ),
+    OptimizerRecord(
+        "momentum", "SGD", "momentum", "Gradient descent with heavy-ball momentum.",
+        "Polyak, 1964", {"learning_rate": 0.1, "momentum": 0.9}, 1,
+    ),
+    OptimizerRecord(
+        "nesterov", "SGD", "momentum", "Momentum whose gradient looks ahead; a strong choice for convolutions.",
+        "Nesterov, 1983; Sutskever et al., 2013", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}, 1,
+    ),
+    OptimizerRecord(
+        "adagrad", "Adagrad", "adaptive", "Rates that shrink with the sum of squared gradients; for sparse features.",
+        "Duchi et al., 2011", {"learning_rate": 0.01}, 1,
+    ),
+    OptimizerRecord(
+        "adadelta", "Adadelta", "adaptive", "AdaGrad with a window, in the units of the weights.",
+        "Zeiler, 2012", {"learning_rate": 1.0}, 2,
+    ),
+    OptimizerRecord(
+        "rmsprop", "RMSprop", "adaptive", "Rates by a moving average of squared gradients.",
+        "Tieleman & Hinton, 2012", {"learning_rate": 1e-3}, 1,
+    ),
+    OptimizerRecord(
+        "adam", "Adam", "adaptive", "Momentum and RMSProp with bias correction.",
+        "Kingma & Ba, 2015", {"learning_rate": 1e-3}, 2,
+    ),
+    OptimizerRecord(
+        "adamw", "AdamW", "adaptive", "Adam with decoupled weight decay; the safe default.",
+        "Loshchilov & Hutter, 2019", {"learning_rate": 1e-3, "weight_decay": 0.01}, 2,
+    ),
+    OptimizerRecord(
+        "amsgrad", "Adam", "adaptive", "Adam whose second moment never shrinks.",
+        "Reddi et al., 2018", {"learning_rate": 1e-3, "amsgrad": True}, 3,
+    ),
+    OptimizerRecord(
+        "adamax", "Adamax", "adaptive", "Adam with the infinity norm.",
+        "Kingma & Ba, 2015", {"learning_rate": 2e-3}, 2,
+    ),
+    OptimizerRecord(
+        "nadam", "Nadam", "adaptive", "Adam with Nesterov momentum.",
+        "Dozat, 2016", {"learning_rate": 1e-3}, 2,
+    ),
+    OptimizerRecord(
+        "ftrl", "Ftrl", "adaptive", "Follow the regularized leader; sparse linear models.",
+        "McMahan et al., 2013", {"learning_rate": 0.05}, 2,
+    ),
+    OptimizerRecord(
+        "lion", "Lion", "sign", "The sign of an interpolated momentum; one slot, small rates.",
+        "Chen et al., 2023", {"learning_rate": 1e-4, "weight_decay": 0.1}, 1,
+    ),
+    OptimizerRecord(
+        "lamb", "Lamb", "layer-wise", "Adam scaled by the norm of each layer; for very large batches.",
+        "You et al., 2020", {"learning_rate": 2e-3}, 2,
+    ),
+    OptimizerRecord(
+        "adafactor", "Adafactor", "memory", "Factored second moments: almost no memory.",
+        "Shazeer & Stern, 2018", {"learning_rate": 1e-2, "relative_step": False}, 0.1,
+    ),
+    OptimizerRecord(
+        "muon", "Muon", "orthogonal", "Orthogonalized momentum for matrices, Adam for the rest.",
+        "Jordan et al., 2024; Liu et al., 2025", {"learning_rate": 1e-3}, 1,
+    ),
+)  # fmt: skip
+RECORDS = {r.name: r for r in _ALL}
+
+
+def names() -> tuple[str, ...]:
+    """Names that `get` knows."""
+    return tuple(RECORDS)
+
+
+def record(name: str) -> OptimizerRecord:
+    """The record of an optimizer.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    if name not in RECORDS:
+        near = difflib.get_close_matches(name, RECORDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown optimizer {name!r}{hint} (python -m optimizers lists them: {', '.join(RECORDS)})")
+    return RECORDS[name]
+
+
+def get(
+    name: str,
+    *,
+    learning_rate: Any = None,
+    weight_decay: float | None = None,
+    clipnorm: float | None = None,
+    ema: float | None = None,
+    model: keras.Model | None = None,
+    **settings: Any,
+) -> keras.optimizers.Optimizer:
+    """An optimizer by name.
+
+    Args:
+        name: One of `names()`.
+        learning_rate: A number or a Keras schedule; none takes the record's default.
+        weight_decay: Decoupled weight decay; none takes the record's default.
+        clipnorm: Largest norm of the gradient of each variable.
+        ema: Momentum of the moving average of the weights, or none.
+        model: A built model whose biases, norms and other vectors are to have no weight decay.
+        **settings: Further arguments of the optimizer's class.
+
+    Raises:
+        ValueError: An unknown name or setting.
+    """
+    import keras
+
+    chosen = record(name)
+    factory = getattr(keras.optimizers, chosen.factory)
+    known = {*inspect.signature(factory).parameters} - {"kwargs", "name"}
+    for setting in settings:
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f": it has {', '.join(sorted(known))}"
+            raise ValueError(f"optimizer {name} has no setting {setting!r}{hint}")
+    arguments = {**chosen.defaults, **settings}
+    if learning_rate is not None:
+        arguments["learning_rate"] = learning_rate
+    if weight_decay is not None:
+        arguments["weight_decay"] = weight_decay
+    if clipnorm is not None:
+        arguments["clipnorm"] = clipnorm
+    if ema is not None:
+        arguments |= {"use_ema": True, "ema_momentum": ema}
+    optimizer = factory(**arguments)
+    if model is not None and arguments.get("weight_decay"):
+        # A parameter of no more than one axis is a bias or belongs to a norm.
+        optimizer.exclude_from_weight_decay(var_list=[v for v in model.variables if len(v.shape) < 2])
+    return optimizer
