@@ -42,6 +42,10 @@ class CheckpointError(ValueError):
     """A checkpoint that does not fit the model, or of which no copy can be read."""
 
 
+class _RestOfEpochDone:
+    """Truth that ends the loop over a resumed epoch's batches without ending the training."""
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Writes everything that training depends on, so that a killed process loses time and nothing else.
 
@@ -96,6 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = 0
         self._start_step = 0
         self._metrics: list[np.ndarray] | None = None
+        self._random: list[np.ndarray] | None = None
         self._resumed_at: tuple[int, int] | None = None
         self._last_write = time.monotonic()
         self._last_step = 0
@@ -130,6 +135,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         for callback, state in zip(self.track, meta["callbacks"], strict=True):
             callback.set_state(_unpack(state, arrays["state"]))
+        self._random = arrays["random"]
         self.finished = bool(meta["finished"])
         self._start_step = int(meta["step"])
         self._resumed_at = (int(meta["epoch"]), self._start_step)
@@ -149,17 +155,34 @@ class Checkpoint(keras.callbacks.Callback):
                 for variable, array in zip(variables, self._metrics, strict=True):
                     variable.assign(array)
         self._metrics = self._resumed_at = None
+        if not self._first_step:
+            self._restore_global_random_state()
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        # In the middle of an epoch the generators must be put back after the data loader has drawn from them.
+        self._restore_global_random_state()
+
+    def _restore_global_random_state(self) -> None:
+        if self._random is not None:
+            _set_global_random_state(self._random)
+            self._random = None
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         step = self._first_step + batch + 1
         if step >= (self.params.get("steps") or math.inf):
-            return  # the epoch ends here, and its end is kept after validation
+            # The end of the epoch is kept after validation. Keras would ask for as many batches as in a whole epoch,
+            # and TensorFlow would run parts of the step before it finds that there is no more data.
+            if self._first_step and not self.model.stop_training:
+                self.model.stop_training = _RestOfEpochDone()
+            return
         by_steps = self.every_steps is not None and step - self._last_step >= self.every_steps
         age = time.monotonic() - self._last_write
         if by_steps or (self.every_seconds is not None and age >= self.every_seconds):
             self._write(self._epoch, step, finished=False)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if isinstance(self.model.stop_training, _RestOfEpochDone):
+            self.model.stop_training = False
         stopped = bool(self.model.stop_training)
         last = epoch + 1 >= self.params.get("epochs", epoch + 2)
         self._write(epoch + 1, 0, finished=stopped or last)
@@ -185,6 +208,7 @@ class Checkpoint(keras.callbacks.Callback):
         for group, variables in groups.items():
             meta[group] = [[v.path, str(v.dtype), list(v.shape)] for v in variables]
             entries |= {f"{group}/{i:05d}": _plain(to_array(v)) for i, v in enumerate(variables)}
+        entries |= {f"random/{i:05d}": state for i, state in enumerate(_global_random_state())}
         entries |= {f"state/{i:05d}": array for i, array in enumerate(state_arrays)}
         entries["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         _write_whole(self.directory / f"epoch-{epoch:05d}-step-{step:07d}.npz", entries)
@@ -217,6 +241,24 @@ def _optimizer_variables(model: keras.Model) -> list[keras.Variable]:
     inner = getattr(model.optimizer, "inner_optimizer", None)
     variables = [*model.optimizer.variables, *(inner.variables if inner is not None else ())]
     return list({id(v): v for v in variables}.values())
+
+
+def _global_random_state() -> list[np.ndarray]:
+    """PyTorch's dropout draws from its global generators; the other backends draw from the model's variables."""
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
+
+
+def _set_global_random_state(states: Sequence[np.ndarray]) -> None:
+    if keras.backend.backend() == "torch" and states:
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(states[0].copy()))
+        if len(states) - 1 == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([torch.from_numpy(state.copy()) for state in states[1:]])
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
@@ -288,7 +330,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
         damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
-    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": [], "metrics": [], "state": []}
+    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": [], "metrics": [], "random": [], "state": []}
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         meta = json.loads(stored["meta"].tobytes())
         if meta["format"] != FORMAT:

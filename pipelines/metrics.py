@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Resamples are drawn in blocks of about this many indices, so that memory stays flat however many are asked for.
+# Resamples are drawn in blocks of about this many indices: memory stays flat however many are asked for.
 _BLOCK_INDICES = 2_000_000
 
 

@@ -20,7 +20,8 @@ BINS = 15
 TOP = 5
 # Softmax in bfloat16 leaves sums this far from 1; anything farther is not a probability.
 _SUM_TOLERANCE = 0.02
-# Ranking metrics sort every class anew: past this many sorted numbers they get fewer resamples, never under 100.
+# Ranking metrics walk through all samples for every class and resample: past this many steps they get fewer
+# resamples, never under 100.
 _RANKING_WORK = 1_000_000_000
 # Repeated samples make these look larger than they are, so their draws are shifted back to the value.
 _BIASED = ("expected_calibration_error", "average_precision")
@@ -103,10 +104,10 @@ def classification(
     The values are scikit-learn's. Classes without a sample count in no average. `brier` is the sum of squared
     distances over the classes (Brier 1950, 0 to 2), halved for two classes as scikit-learn does;
     `expected_calibration_error` is that of Guo et al. (2017) with 15 bins; `roc_auc` is one class against the
-    rest and, like `average_precision`, the mean over the classes, both with fewer resamples (at least 100) where
-    N times K is over a million. The intervals of `expected_calibration_error` and `average_precision` are
-    shifted by the bias that the bootstrap shows: without that they can lie wholly above the value. A score
-    without a single error has an interval without width, as no resample holds one.
+    rest and, like `average_precision`, the mean over the classes, both with fewer resamples (at least 100)
+    where N times K is over a million. The intervals of `expected_calibration_error` and `average_precision`
+    are shifted by the bias that the bootstrap shows: without that they can lie wholly above the value. A
+    score without a single error has an interval without width, as no resample holds one.
 
     Args:
         labels: (N,) int in 0..K-1, the true classes.
@@ -205,7 +206,8 @@ def _values(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
             [sk.average_precision_score(is_class[k], probabilities[:, k]) for k in every if present[k]]
         )
         if number > 10:
-            values[f"top_{TOP}_accuracy"] = sk.top_k_accuracy_score(labels, probabilities, k=TOP, labels=every)
+            top = sk.top_k_accuracy_score(labels, probabilities, k=TOP, labels=every)
+            values[f"top_{TOP}_accuracy"] = top
     return {name: float(value) for name, value in values.items()}
 
 
@@ -227,8 +229,8 @@ def _draws(
 ) -> dict[str, np.ndarray]:
     """Every score that is a function of sums over samples, on each resample: name to (resamples,).
 
-    Sums over a resample are sums weighted by counts, so that all of them, for all resamples, are one product of
-    a sparse (sums, N) matrix with the (N, resamples) counts.
+    Sums over a resample are sums weighted by counts, so that all of them, for all resamples, are one product
+    of a sparse (sums, N) matrix with the (N, resamples) counts.
     """
     n, number = probabilities.shape
     right = (predicted == labels).astype(np.float64)
@@ -286,51 +288,55 @@ def _ranking_draws(
     blocks = []
     for rows in resample_indices(len(labels), resamples, seed):
         counts = _counts(rows).astype(np.float32)
-        scores = np.stack([_ranking_scores(counts, *ranking) for ranking in rankings])
+        scores = np.stack([_ranking_scores(counts, ranking) for ranking in rankings])
         blocks.append(_mean_defined(scores))
     area, precision = np.concatenate(blocks, axis=1)
     return {"roc_auc": area, "average_precision": precision}
 
 
-def _ranking(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What does not change between resamples: the order by falling score, and the tied groups with a positive.
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """What is the same in all resamples when one class is ranked against the rest.
 
-    Returns:
-        The order (N,) of all samples, the positives in that order, and for the G tied groups that hold a positive
-        the cuts (2G,) between them in the order and the starts (G,) among the positives.
+    Args:
+        order: (N,) all samples by falling score.
+        positives: (P,) the samples of the class, in that order.
+        cuts: (G, 2) start and end in `order` of each group of tied scores that holds a positive.
+        starts: (G,) start of each of these groups in `positives`.
     """
+
+    order: np.ndarray
+    positives: np.ndarray
+    cuts: np.ndarray
+    starts: np.ndarray
+
+
+def _ranking(positive: np.ndarray, scores: np.ndarray) -> _Ranking:
     order = np.argsort(-scores, kind="stable")
-    change = np.flatnonzero(np.diff(scores[order])) + 1
-    group = np.zeros(len(scores), dtype=np.int64)
-    group[change] = 1
-    group = np.cumsum(group)
-    edges = np.concatenate([[0], change, [len(scores)]])
-    held, starts = np.unique(group[positive[order]], return_index=True)
-    return order, order[positive[order]], np.stack([edges[held], edges[held + 1]], axis=1), starts
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(scores[order])) + 1, [len(order)]])
+    groups = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+    held, starts = np.unique(groups[positive[order]], return_index=True)
+    return _Ranking(order, order[positive[order]], np.stack([edges[held], edges[held + 1]], axis=1), starts)
 
 
-def _ranking_scores(
-    counts: np.ndarray, order: np.ndarray, positives: np.ndarray, cuts: np.ndarray, starts: np.ndarray
-) -> np.ndarray:
-    """ROC AUC and average precision of one class on each resample: (2, block).
+def _ranking_scores(counts: np.ndarray, ranking: _Ranking) -> np.ndarray:
+    """ROC AUC and average precision of one class on resamples given as counts (N, block): (2, block).
 
-    Only tied groups that hold a positive move either score, so all samples between two such groups are summed at
-    once. Ties count half, as in scikit-learn.
+    Only tied groups that hold a positive move either score, so all samples between two such groups are summed
+    at once. Ties count half, as in scikit-learn.
     """
-    places, back = np.unique(cuts, return_inverse=True)
-    inner = places[(places > 0) & (places < len(order))]
-    between = np.add.reduceat(counts[order], np.concatenate([[0], inner]), axis=0)
-    below = np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(between, axis=0, dtype=np.float64)])
-    # `below[i]` is what lies above the i-th cut; the first cut may be later than the start of the order.
-    first = 0 if places[0] == 0 else 1
-    before, upto = below[first + back.reshape(cuts.shape)].transpose(1, 0, 2)
+    n, block = counts.shape
+    cuts = np.unique(np.concatenate([[0], ranking.cuts.ravel(), [n]]))
+    between = np.add.reduceat(counts[ranking.order], cuts[:-1], axis=0)
+    above = np.concatenate([np.zeros((1, block)), np.cumsum(between, axis=0, dtype=np.float64)])
+    before, upto = above[np.searchsorted(cuts, ranking.cuts)].transpose(1, 0, 2)
 
-    hits = np.add.reduceat(counts[positives], starts, axis=0, dtype=np.float64)
+    hits = np.add.reduceat(counts[ranking.positives], ranking.starts, axis=0, dtype=np.float64)
     found = np.cumsum(hits, axis=0)
-    total, rest = found[-1], len(order) - found[-1]
+    total = found[-1]
     wrong_before, ties = before - (found - hits), upto - before - hits
+    precisions = np.divide(found, upto, out=np.zeros_like(found), where=upto > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        area = 1 - (hits * (wrong_before + ties / 2)).sum(axis=0) / (total * rest)
-        area[(total == 0) | (rest == 0)] = np.nan
-        precision = (hits * np.divide(found, upto, out=np.zeros_like(found), where=upto > 0)).sum(axis=0) / total
-    return np.stack([area, precision])
+        area = 1 - (hits * (wrong_before + ties / 2)).sum(axis=0) / (total * (n - total))
+        area[(total == 0) | (total == n)] = np.nan
+        return np.stack([area, (hits * precisions).sum(axis=0) / total])

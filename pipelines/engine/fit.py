@@ -224,8 +224,8 @@ def _fit_phase(
         for message in checkpoint.messages:
             say(message)
     with warnings.catch_warnings():
-        # The rest of an interrupted epoch is shorter than an epoch, which Keras takes for a lack of data.
-        warnings.filterwarnings("ignore", message=".*ran out of data.*")
+        # The stream shuffles; Keras warns that it will not.
+        warnings.filterwarnings("ignore", message=".*shuffle=True.*")
         model.fit(
             stream.dataset,
             validation_data=validation,
