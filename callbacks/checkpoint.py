@@ -174,6 +174,8 @@ class Checkpoint(keras.callbacks.Callback):
             # and TensorFlow would run parts of the step before it finds that there is no more data.
             if self._first_step and not self.model.stop_training:
                 self.model.stop_training = _RestOfEpochDone()
+            # Data loaders draw from PyTorch's generators between the epochs, not equally often after a resume.
+            self._random = _global_random_state()
             return
         by_steps = self.every_steps is not None and step - self._last_step >= self.every_steps
         age = time.monotonic() - self._last_write
@@ -181,6 +183,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._write(self._epoch, step, finished=False)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._restore_global_random_state()
         if isinstance(self.model.stop_training, _RestOfEpochDone):
             self.model.stop_training = False
         stopped = bool(self.model.stop_training)
