@@ -1,0 +1,372 @@
+"""Where pictures come from: each source gives samples by part."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.data import samples
+from pipelines.data.decode import to_uint8
+from pipelines.engine.custom import call, import_function, is_function_name
+from pipelines.engine.files import one_line
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.data.images import ImageDataConfig
+
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jfif"}
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+         "test": "test", "testing": "test"}  # fmt: skip
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+KERAS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass
+class RawPart:
+    """Samples as the source gives them.
+
+    Args:
+        pictures: uint8 (N, H, W, C), or N paths.
+        labels: N labels, as text or whole numbers.
+        names: N names for reports.
+        groups: N keys of what must stay together, or none.
+    """
+
+    pictures: np.ndarray | list[Path]
+    labels: list[Any]
+    names: list[str]
+    groups: list[Any] | None = None
+
+
+@dataclass
+class Raw:
+    """What a source gave: its parts by name (`train`, `val`, `test`, or `all` when it has none)."""
+
+    parts: dict[str, RawPart]
+    classes: tuple[str, ...] | None = None
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def load(config: ImageDataConfig, source: str) -> Raw:
+    """Recognizes the source and reads it.
+
+    Raises:
+        UserError: It is unknown, missing or not what it must be.
+    """
+    path = Path(source).expanduser()
+    if source == "sample":
+        return _from_arrays({"all": samples.digits()}, "digits")
+    if source.startswith("tfds:"):
+        return _tfds(source[5:])
+    if source == "fashion_mnist" or source.startswith("keras:"):
+        return _keras(source.removeprefix("keras:"))
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        suffix = path.suffix.lower()
+        if suffix == ".npz":
+            return _npz(path)
+        if suffix in (".csv", ".tsv", ".txt"):
+            return _csv(path, config)
+        raise UserError(
+            f"data.source {source}: a file must be .csv, .tsv or .npz; pictures go into one folder a class"
+        )
+    if is_function_name(source):
+        function = import_function(source, "data.source")
+        return _from_value(call(function, what=f"data.source {source}"), source)
+    raise UserError(
+        f"data.source not found: {source!r} is no file or folder, and none of sample, fashion_mnist, keras:NAME, "
+        "tfds:NAME, my_module:function"
+    )
+
+
+def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str, ...] | None = None) -> Raw:
+    raw: dict[str, RawPart] = {}
+    for part, (images, labels) in parts.items():
+        images, labels = np.asarray(images), np.asarray(labels)
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.ndim == 2:
+            if labels.dtype.kind not in "biuf" or not np.all(np.sum(labels != 0, axis=1) == 1):
+                raise UserError(f"{what}: labels of shape {labels.shape} must be one-hot rows")
+            labels = labels.argmax(1)
+        if images.ndim == 3:
+            images = images[..., None]
+        if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+            raise UserError(f"{what}: pictures must be (N, H, W) or (N, H, W, 1, 3 or 4), got {images.shape}")
+        if labels.shape != (len(images),):
+            raise UserError(f"{what}: {len(images)} pictures, but labels of shape {labels.shape}")
+        if not len(images):
+            raise UserError(f"{what}: the part {part!r} is empty")
+        if labels.dtype.kind == "f" and not np.all(labels == np.floor(labels)):
+            raise UserError(f"{what}: labels must be whole numbers or text, got {labels.dtype} with fractions or NaN")
+        if labels.dtype.kind == "f":
+            labels = labels.astype(np.int64)
+        if labels.dtype.kind not in "biuUSO":
+            raise UserError(f"{what}: labels must be whole numbers or text, got {labels.dtype}")
+        try:
+            images = to_uint8(images)
+        except ValueError as error:
+            raise UserError(f"{what}: {error}") from None
+        if images.shape[-1] == 4:
+            alpha = images[..., 3:].astype(np.uint16)
+            images = ((images[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+        texts = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in labels.tolist()]
+        raw[part] = RawPart(np.ascontiguousarray(images), texts, [f"{what}[{part}][{i}]" for i in range(len(images))])
+    shapes = {part.pictures.shape[1:] for part in raw.values() if isinstance(part.pictures, np.ndarray)}
+    if len(shapes) > 1:
+        raise UserError(f"{what}: the parts have pictures of different shapes: {sorted(shapes)}")
+    return Raw(raw, classes)
+
+
+def _from_value(value: Any, what: str) -> Raw:
+    """What a user's function may return: (images, labels), ((train), (test)), or a dictionary of parts."""
+    expected = f"data.source {what} must return (images, labels), (train, test) pairs of these, or a dict of parts"
+    if isinstance(value, dict):
+        if not value or not all(PARTS.get(str(k)) and isinstance(v, (tuple, list)) and len(v) == 2
+                                for k, v in value.items()):  # fmt: skip
+            raise UserError(f"{expected} named train, val and test")
+        return _from_arrays({PARTS[str(key)]: (pair[0], pair[1]) for key, pair in value.items()}, what)
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise UserError(f"{expected}, got {type(value).__name__}")
+    if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value) and not _is_labels(value):
+        names = ("train", "test") if len(value) == 2 else ("train", "val", "test")
+        return _from_arrays({n: (p[0], p[1]) for n, p in zip(names, value, strict=True)}, what)
+    if len(value) != 2:
+        raise UserError(f"{expected}, got a tuple of {len(value)}")
+    return _from_arrays({"all": (value[0], value[1])}, what)
+
+
+def _is_labels(value: Any) -> bool:
+    return np.ndim(value[1]) == 1 if not isinstance(value[1][0], np.ndarray) else False
+
+
+def _npz(path: Path) -> Raw:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name.lower(): file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"data.source {path} cannot be read as .npz: {one_line(error)}") from None
+    parts: dict[str, tuple[Any, Any]] = {}
+    for part in ("train", "val", "test"):
+        for x, y in (("x", "y"), ("images", "labels")):
+            if f"{x}_{part}" in arrays and f"{y}_{part}" in arrays:
+                parts[part] = (arrays[f"{x}_{part}"], arrays[f"{y}_{part}"])
+    for x, y in (("x", "y"), ("images", "labels")):
+        if not parts and x in arrays and y in arrays:
+            parts["all"] = (arrays[x], arrays[y])
+    if not parts:
+        raise UserError(
+            f"data.source {path}: expected arrays x and y, images and labels, or x_train, y_train, x_test, y_test; "
+            f"it has {', '.join(arrays) or 'none'}"
+        )
+    return _from_arrays(parts, path.name)
+
+
+def _keras(name: str) -> Raw:
+    if name not in KERAS_NAMES:
+        raise UserError(f"data.source keras:{name} is unknown: expected one of {', '.join(KERAS_NAMES)}")
+    classes = {"fashion_mnist": FASHION, "cifar10": CIFAR10}.get(name)
+    if name == "fashion_mnist" and DEBIAN_FASHION.is_dir() and not _in_keras_cache("fashion-mnist"):
+        parts = _idx_folder(DEBIAN_FASHION)
+    else:
+        import keras
+
+        try:
+            train, test = getattr(keras.datasets, name).load_data()
+        except Exception as error:
+            raise UserError(
+                f"data.source keras:{name} could not be downloaded ({one_line(error, 120)}): connect to the network "
+                "once, or put the files into Keras's cache (~/.keras/datasets)"
+                + ("; Debian's dataset-fashion-mnist works as well" if name == "fashion_mnist" else "")
+            ) from None
+        parts = {"train": train, "test": test}
+    raw = _from_arrays(parts, name)
+    if classes:
+        for part in raw.parts.values():
+            part.labels = [classes[label] for label in part.labels]
+        raw.classes = classes
+    return raw
+
+
+def _in_keras_cache(folder: str) -> bool:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return (home / "datasets" / folder).is_dir()
+
+
+def _idx_folder(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    pairs = {"train": "train", "test": "t10k"}
+    return {
+        part: (read_idx(folder / f"{stem}-images-idx3-ubyte.gz"), read_idx(folder / f"{stem}-labels-idx1-ubyte.gz"))
+        for part, stem in pairs.items()
+    }
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """A gzipped IDX file of bytes, the format of MNIST (LeCun), as uint8 of the shape that it names.
+
+    Raises:
+        UserError: It is missing, damaged or of another type.
+    """
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise UserError(f"{path} is not an IDX file of bytes")
+    dimensions = content[3]
+    start = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    if len(content) - start != int(np.prod(shape)):
+        raise UserError(f"{path} is cut off: it names the shape {shape}, but holds {len(content) - start} bytes")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _tfds(name: str) -> Raw:
+    import tensorflow_datasets as tfds
+
+    if not name:
+        raise UserError("data.source tfds: needs a name, such as tfds:beans")
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:
+        raise UserError(
+            f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
+            "the network once"
+        ) from None
+    features = builder.info.supervised_keys
+    if not features or not isinstance(builder.info.features[features[0]], tfds.features.Image):
+        raise UserError(f"data.source tfds:{name} is no picture classification data set (no image and label)")
+    label = builder.info.features[features[1]]
+    classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
+    parts: dict[str, RawPart] = {}
+    for split in builder.info.splits:
+        part = PARTS.get(split)
+        if part is None:
+            continue
+        images, labels = [], []
+        for image, value in tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True)):
+            images.append(image)
+            labels.append(classes[int(value)] if classes else value)
+        parts[part] = RawPart(_stack(images, name), labels, [f"{name}[{split}][{i}]" for i in range(len(labels))])
+    if "train" not in parts:
+        raise UserError(f"data.source tfds:{name} has no part named train; it has {', '.join(builder.info.splits)}")
+    return Raw(parts, classes)
+
+
+def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
+    shapes = {image.shape for image in images}
+    if len(shapes) == 1:
+        return np.stack(images)
+    from pipelines.data.decode import read
+
+    channels = "grey" if {shape[-1] for shape in shapes} == {1} else "rgb"
+    squeezed = [image[..., 0] if image.shape[-1] == 1 else image for image in images]
+    return np.stack([read(image, 224, 224, channels, "crop") for image in squeezed])
+
+
+def _folder(root: Path) -> Raw:
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not _hidden(p))
+    named = {PARTS[p.name.lower()]: p for p in folders if p.name.lower() in PARTS}
+    if "train" in named:
+        raw = Raw({})
+        for part, folder in named.items():
+            inner = _class_folders(folder, root, raw)
+            if inner is not None:
+                raw.parts[part] = inner
+        return raw
+    raw = Raw({})
+    part = _class_folders(root, root, raw)
+    assert part is not None
+    raw.parts["all"] = part
+    return raw
+
+
+def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart | None:
+    pictures: list[Path] = []
+    labels: list[str] = []
+    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p)):
+        files = sorted(p for p in sub.rglob("*") if p.is_file() and not _hidden(p))
+        found = [p for p in files if p.suffix.lower() in EXTENSIONS]
+        if len(found) < len(files):
+            raw.notes.append(f"{len(files) - len(found)} files in {sub.relative_to(root)} are no pictures by their name")
+        if not found:
+            raw.notes.append(f"the class folder {sub.relative_to(root)} holds no pictures")
+        pictures += found
+        labels += [sub.name] * len(found)
+    if not pictures:
+        loose = sum(p.suffix.lower() in EXTENSIONS for p in folder.iterdir())
+        raise UserError(
+            f"data.source {folder} holds {loose} pictures, but no class folders with pictures: expected "
+            "FOLDER/CLASS/picture.jpg, or FOLDER/train/CLASS/picture.jpg"
+        )
+    return RawPart(pictures, labels, [p.relative_to(root).as_posix() for p in pictures])
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def _csv(path: Path, config: ImageDataConfig) -> Raw:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep=None, engine="python", dtype=str, encoding="utf-8-sig", keep_default_na=False)
+    except (OSError, ValueError, UnicodeError, pd.errors.ParserError) as error:
+        raise UserError(f"data.source {path} cannot be read as CSV: {one_line(error)}") from None
+    table.columns = [str(name).strip() for name in table.columns]
+    image = _column(table, config.image_column, ("image", "path", "file", "filename", "image_path", "filepath"),
+                    "image_column", path)  # fmt: skip
+    label = _column(table, config.label_column, ("label", "class", "target", "category", "y"), "label_column", path)
+    split = _column(table, config.split_column, ("split", "part", "set", "subset"), "split_column", path, optional=True)
+    group = _column(table, config.group_column, (), "group_column", path, optional=True)
+    raw = Raw({})
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        name = re.sub(r"[\\/]+", "/", row[image].strip())
+        value = row[label].strip()
+        part = PARTS.get(row[split].strip().lower()) if split else "all"
+        if not name or not value or value.lower() == "nan" or part is None:
+            missing = "picture" if not name else "label" if part else f"known split ({row[split]!r})"
+            raw.skipped.append((f"{path.name} line {number}", f"no {missing}"))
+            continue
+        rows = raw.parts.setdefault(part, RawPart([], [], [], [] if group else None))
+        assert isinstance(rows.pictures, list)
+        rows.pictures.append(path.parent / name)
+        rows.labels.append(value)
+        rows.names.append(name)
+        if group and rows.groups is not None:
+            rows.groups.append(row[group])
+    if not raw.parts:
+        raise UserError(f"data.source {path} has no row with a picture and a label")
+    if split and "train" not in raw.parts:
+        raise UserError(f"data.source {path}: column {split!r} names no row train")
+    return raw
+
+
+def _column(table: Any, chosen: str | None, usual: tuple[str, ...], option: str, path: Path, optional: bool = False) -> Any:
+    if chosen is not None:
+        if chosen not in table.columns:
+            raise UserError(f"data.{option} {chosen!r} is not a column of {path}: it has {', '.join(table.columns)}")
+        return chosen
+    lower: dict[str, str] = {name.lower(): name for name in table.columns}
+    find: Callable[[], str | None] = lambda: next((lower[name] for name in usual if name in lower), None)  # noqa: E731
+    found = find()
+    if found is None and not optional:
+        raise UserError(f"{path} has no column named {' or '.join(usual)}: say which with --data.{option} "
+                        f"(it has {', '.join(table.columns)})")  # fmt: skip
+    return found

@@ -1,0 +1,438 @@
+"""Pictures with a class each: options, reading, checking, splitting."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from pipelines.data.image_sources import Raw, RawPart
+
+SEVERAL = 5
+KEEP_SIZE_UP_TO = 256
+DEFAULT_SIZE = 224
+SCAN_BLOCK = 256
+
+Step = Callable[[int, int], None]
+
+
+@dataclass
+class ImageDataConfig:
+    """The pictures, and how they are read.
+
+    Args:
+        source: `sample` (8x8 scans of digits, embedded), `fashion_mnist`, `keras:NAME`, `tfds:NAME`, a folder with a
+            folder of pictures for each class (or train/, val/, test/ with these), a CSV of paths and labels, an .npz of
+            arrays, or my_module:function.
+        val_fraction: Part of the training pictures kept for validation when the source has no part for it.
+        test_fraction: Part of all pictures kept for the test when the source has no part for it.
+        image_column: CSV column of the paths, relative to the CSV; by default the usual names are tried.
+        label_column: CSV column of the labels.
+        split_column: CSV column that says train, val or test.
+        group_column: CSV column of what must stay in one part, such as the patient.
+        size: Height and width in pixels; none keeps the stored size when all agree and it is at most 256, and takes
+            224 otherwise.
+        channels: Grey or colour; auto takes grey when all pictures are grey.
+        resize: What is done to a picture of another shape: crop the longer side, pad the shorter, or stretch.
+        max_broken: Broken pictures or rows that are skipped and reported; one more is an error that lists them.
+        memory_gib: Decoded pictures up to this size are kept in memory; larger sets are read from disk each epoch.
+        limit: Use only so many training pictures, drawn by class.
+    """
+
+    source: str = "sample"
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    size: int | None = None
+    channels: Literal["auto", "grey", "rgb"] = "auto"
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    max_broken: int = 10
+    memory_gib: float = 2.0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        from pipelines.engine.config import check
+
+        check(bool(self.source), "data.source", "a source", self.source)
+        check(0 < self.val_fraction < 1, "data.val_fraction", "between 0 and 1", self.val_fraction)
+        check(0 < self.test_fraction < 1, "data.test_fraction", "between 0 and 1", self.test_fraction)
+        check(self.size is None or 4 <= self.size <= 4096, "data.size", "between 4 and 4096", self.size)
+        check(self.max_broken >= 0, "data.max_broken", "0 or more", self.max_broken)
+        check(0 <= self.memory_gib < math.inf, "data.memory_gib", "0 or more", self.memory_gib)
+        check(self.limit is None or self.limit >= 1, "data.limit", "at least 1", self.limit)
+
+
+class Pictures(Protocol):
+    """Pictures by number."""
+
+    shape: tuple[int, int, int]
+    names: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, C) of these pictures."""
+        ...
+
+
+class ArrayPictures:
+    """Pictures in memory: uint8 (N, H, W, C)."""
+
+    def __init__(self, images: np.ndarray, names: Sequence[str]) -> None:
+        self.images = images
+        self.names = names
+        self.shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.images[indices]
+
+
+class FilePictures:
+    """Pictures on disk, decoded each time they are read."""
+
+    def __init__(self, paths: Sequence[Path], names: Sequence[str], spec: ImageSpec) -> None:
+        self.paths = paths
+        self.names = names
+        self.spec = spec
+        self.shape = spec.shape
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        return np.stack([self.spec.read(self.paths[i]) for i in indices])
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a raw picture becomes the model's input."""
+
+    height: int
+    width: int
+    channels: Literal["grey", "rgb"]
+    resize: Literal["crop", "pad", "stretch"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)"""
+        return self.height, self.width, 1 if self.channels == "grey" else 3
+
+    def read(self, source: Any) -> np.ndarray:
+        """A path, bytes, an open file, a PIL picture or an array to uint8 (H, W, C).
+
+        Raises:
+            ValueError: It cannot be decoded.
+        """
+        from pipelines.data import decode
+
+        return decode.read(source, self.height, self.width, self.channels, self.resize)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part: pictures and their classes as int64 (N,)."""
+
+    pictures: Pictures
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class DataSummary:
+    """What a report says about the data.
+
+    Args:
+        counts: Pictures by part and class.
+        skipped: Name and reason of each picture or row that was left out.
+        duplicates: Pairs of equal pictures in different parts, as (part, name, part, name).
+        fingerprint: SHA-256 of all pictures and labels.
+        notes: Further remarks.
+    """
+
+    counts: dict[str, dict[str, int]]
+    skipped: list[tuple[str, str]]
+    duplicates: list[tuple[str, str, str, str]]
+    fingerprint: str
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageParts:
+    """Pictures ready for training and testing."""
+
+    train: Part
+    val: Part
+    test: Part
+    classes: tuple[str, ...]
+    spec: ImageSpec
+    summary: DataSummary
+
+    def parts(self) -> dict[str, Part]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """Sort key that puts 2 before 10."""
+    import re
+
+    return tuple((0, int(t), "") if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", name) if t)
+
+
+def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = None) -> ImageParts:
+    """Reads, checks and splits the pictures of a source.
+
+    Every file is decoded once before training starts, so that a broken one is known by its name at once.
+
+    Args:
+        config: Options.
+        seed: Seed of the split.
+        progress: Called with the number of pictures checked and their total.
+
+    Raises:
+        UserError: The source cannot be used.
+    """
+    import numpy as np
+
+    from pipelines.data import image_sources
+    from pipelines.errors import UserError
+
+    raw = image_sources.load(config, config.source)
+    spec, kept = scan(raw, config, progress)
+    classes = raw.classes or tuple(sorted({str(x) for p in raw.parts.values() for x in p.labels}, key=natural))
+    number = {name: i for i, name in enumerate(classes)}
+    _enough(raw, classes, config)
+    labels = {name: np.array([number[str(x)] for x in part.labels], np.int64) for name, part in raw.parts.items()}
+    notes = list(raw.notes)
+    index = _split(raw, labels, kept.hashes, config, seed, notes)
+    parts: dict[str, Part] = {}
+    for part, (origin, chosen) in index.items():
+        if not len(chosen):
+            raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few pictures")
+        parts[part] = Part(kept.take(origin, chosen, spec), labels[origin][chosen])
+    absent = sorted(set(np.unique(parts["test"].labels)) - set(np.unique(parts["train"].labels)))
+    if absent:
+        raise UserError(f"class {classes[absent[0]]!r} is in the test part, but not in the training part")
+    hashes = {part: [kept.hashes[origin][i] for i in chosen] for part, (origin, chosen) in index.items()}
+    counts = {
+        name: dict(zip(classes, np.bincount(part.labels, minlength=len(classes)).tolist(), strict=True))
+        for name, part in parts.items()
+    }
+    duplicates = _duplicates(hashes, parts)
+    summary = DataSummary(counts, raw.skipped, duplicates, _fingerprint(hashes, parts), notes)
+    return ImageParts(parts["train"], parts["val"], parts["test"], classes, spec, summary)
+
+
+@dataclass
+class Scanned:
+    """What the first reading of all pictures found: hashes, and the pictures themselves where they fit."""
+
+    raw: Raw
+    hashes: dict[str, list[bytes]]
+    arrays: dict[str, np.ndarray]
+
+    def take(self, origin: str, chosen: np.ndarray, spec: ImageSpec) -> Pictures:
+        part = self.raw.parts[origin]
+        names = [part.names[i] for i in chosen]
+        if origin in self.arrays:
+            images = self.arrays[origin]
+            return ArrayPictures(images if len(chosen) == len(images) else images[chosen], names)
+        return FilePictures([part.pictures[i] for i in chosen], names, spec)
+
+
+def scan(raw: Raw, config: ImageDataConfig, progress: Step | None = None) -> tuple[ImageSpec, Scanned]:
+    """Decodes everything once; broken pictures leave `raw` and are noted in it.
+
+    Raises:
+        UserError: More are broken than `max_broken` allows.
+    """
+    import hashlib
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    spec = _decide_spec(raw, config)
+    total = sum(len(part.labels) for part in raw.parts.values())
+    in_memory = total * math.prod(spec.shape) <= config.memory_gib * 2**30
+    scanned = Scanned(raw, {}, {})
+    done = 0
+
+    def attempt(source: Any) -> np.ndarray | str:
+        try:
+            return spec.read(source)
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, part in raw.parts.items():
+            ready = isinstance(part.pictures, np.ndarray) and part.pictures.shape[1:] == spec.shape
+            good: list[int] = []
+            images: list[np.ndarray] = []
+            scanned.hashes[name] = []
+            for start in range(0, len(part.labels), SCAN_BLOCK):
+                block = part.pictures[start : start + SCAN_BLOCK]
+                if not ready and isinstance(block, np.ndarray) and block.shape[-1] == 1:
+                    block = block[..., 0]
+                for i, result in enumerate(block if ready else pool.map(attempt, block), start):
+                    if isinstance(result, str):
+                        raw.skipped.append((part.names[i], result))
+                        continue
+                    good.append(i)
+                    scanned.hashes[name].append(hashlib.blake2b(result.tobytes(), digest_size=16).digest())
+                    if not ready and (in_memory or isinstance(part.pictures, np.ndarray)):
+                        images.append(result)
+                done += len(block)
+                if progress is not None:
+                    progress(done, total)
+                _check_broken(raw, config)
+            if ready:
+                assert isinstance(part.pictures, np.ndarray)
+                scanned.arrays[name] = part.pictures
+            elif images:
+                scanned.arrays[name] = np.stack(images)
+            if len(good) < len(part.labels):
+                _keep(part, good)
+    _check_broken(raw, config)
+    return spec, scanned
+
+
+def _keep(part: RawPart, good: list[int]) -> None:
+    part.labels = [part.labels[i] for i in good]
+    part.names = [part.names[i] for i in good]
+    part.groups = [part.groups[i] for i in good] if part.groups is not None else None
+    part.pictures = [part.pictures[i] for i in good]
+
+
+def _check_broken(raw: Raw, config: ImageDataConfig) -> None:
+    from pipelines.errors import UserError
+
+    if len(raw.skipped) > config.max_broken:
+        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
+        raise UserError(
+            f"more than data.max_broken = {config.max_broken} pictures or rows of {config.source} are broken, "
+            f"among them {first}"
+        )
+
+
+def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
+    """Size and channels, from the pictures themselves where the options leave it open."""
+    import numpy as np
+
+    from pipelines.data import decode
+
+    training = raw.parts.get("train") or raw.parts["all"]
+    sizes: set[tuple[int, int]] = set()
+    grey = True
+    if isinstance(training.pictures, np.ndarray):
+        sizes.add((training.pictures.shape[1], training.pictures.shape[2]))
+        grey = training.pictures.shape[-1] == 1
+    else:
+        # A sample of the headers decides; it is the same for the same files.
+        step = max(1, len(training.pictures) // 512)
+        for path in training.pictures[::step]:
+            try:
+                with decode.Image.open(path) as picture:
+                    turned = picture.getexif().get(0x0112, 1) >= 5
+                    width, height = picture.size
+                    sizes.add((width, height) if turned else (height, width))
+                    grey = grey and decode.is_grey(picture)
+            except Exception:  # broken files are counted by the scan
+                continue
+    if config.size is not None:
+        height = width = config.size
+    elif len(sizes) == 1 and max(*sizes) [0] <= KEEP_SIZE_UP_TO and max(next(iter(sizes))) <= KEEP_SIZE_UP_TO:
+        height, width = next(iter(sizes))
+    else:
+        height = width = DEFAULT_SIZE
+    chosen = config.channels if config.channels != "auto" else "grey" if grey else "rgb"
+    return ImageSpec(height, width, chosen, config.resize)
+
+
+def _enough(raw: Raw, classes: Sequence[str], config: ImageDataConfig) -> None:
+    from pipelines.errors import UserError
+
+    if len(classes) < 2:
+        found = f"only the class {classes[0]!r}" if classes else "no class"
+        raise UserError(f"data.source {config.source} has {found}; classification needs at least two")
+    training = raw.parts.get("train") or raw.parts["all"]
+    if len(training.labels) < 2 * len(classes):
+        raise UserError(
+            f"data.source {config.source} has {len(training.labels)} usable training pictures for {len(classes)} "
+            "classes; at least two a class are needed"
+        )
+
+
+def _split(
+    raw: Raw,
+    labels: dict[str, np.ndarray],
+    hashes: dict[str, list[bytes]],
+    config: ImageDataConfig,
+    seed: int,
+    notes: list[str],
+) -> dict[str, tuple[str, np.ndarray]]:
+    """For each part the source's part that it comes from, and the numbers of its pictures."""
+    import numpy as np
+
+    from pipelines.data.split import stratified
+
+    def cut(origin: str, among: np.ndarray, fraction: float, salt: int) -> tuple[np.ndarray, np.ndarray]:
+        groups = raw.parts[origin].groups
+        keys: list[Any] = [groups[i] if groups else hashes[origin][i] for i in among]
+        if not groups and len(set(keys)) < len(keys):
+            notes.append(f"{len(keys) - len(set(keys))} pictures are copies of others and stay in the same part")
+        chosen = stratified(labels[origin][among], fraction, seed=seed + salt, groups=keys)
+        return among[~chosen], among[chosen]
+
+    origin = "train" if "train" in labels else "all"
+    rest = np.arange(len(labels[origin]))
+    index: dict[str, tuple[str, np.ndarray]] = {}
+    for part, fraction, salt in (("test", config.test_fraction, 1), ("val", config.val_fraction, 2)):
+        if part in labels:
+            index[part] = (part, np.arange(len(labels[part])))
+            continue
+        # The fraction is of all pictures, also for the part that is cut second.
+        share = fraction * len(labels[origin]) / len(rest)
+        rest, chosen = cut(origin, rest, min(share, 0.9), salt)
+        index[part] = (origin, chosen)
+        notes.append(f"the {part} part is a seeded, stratified {fraction:.0%} of the pictures")
+    if config.limit is not None and config.limit < len(rest):
+        _, rest = cut(origin, rest, config.limit / len(rest), 3)
+    return {"train": (origin, rest), "val": index["val"], "test": index["test"]}
+
+
+def _duplicates(hashes: dict[str, list[bytes]], parts: dict[str, Part]) -> list[tuple[str, str, str, str]]:
+    seen: dict[bytes, tuple[str, str]] = {}
+    pairs: list[tuple[str, str, str, str]] = []
+    for part in ("train", "val", "test"):
+        for digest, name in zip(hashes[part], parts[part].pictures.names, strict=True):
+            if digest in seen and seen[digest][0] != part:
+                pairs.append((*seen[digest], part, name))
+            seen.setdefault(digest, (part, name))
+    return pairs
+
+
+def _fingerprint(hashes: dict[str, list[bytes]], parts: dict[str, Part]) -> str:
+    import hashlib
+
+    whole = hashlib.sha256()
+    for part in ("train", "val", "test"):
+        for digest in hashes[part]:
+            whole.update(digest)
+        whole.update(parts[part].labels.tobytes())
+    return whole.hexdigest()

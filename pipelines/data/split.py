@@ -1,0 +1,48 @@
+"""Seeded splits: stratified by class, and never through a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def stratified(labels: np.ndarray, fraction: float, *, seed: int, groups: Sequence[object] | None = None) -> np.ndarray:
+    """Chooses about `fraction` of each class.
+
+    Whole groups are chosen, so that what belongs together (copies of a picture, pictures of one patient) stays on one
+    side; a group counts for the class of its first member. A class keeps at least one group on the other side, and
+    gives at least one as soon as it has three groups.
+
+    Args:
+        labels: (N,) integers.
+        fraction: Part of the samples to choose, 0 to below 1.
+        seed: Seed of the choice.
+        groups: N keys; without them each sample is a group of its own.
+
+    Returns:
+        Boolean (N,), true where chosen.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction must be at least 0 and below 1, got {fraction}")
+    labels = np.asarray(labels)
+    members: dict[object, list[int]] = {}
+    for index, key in enumerate(groups if groups is not None else range(len(labels))):
+        members.setdefault(key, []).append(index)
+    by_class: dict[int, list[list[int]]] = {}
+    for indices in members.values():
+        by_class.setdefault(int(labels[indices[0]]), []).append(indices)
+    chosen = np.zeros(len(labels), bool)
+    for label in sorted(by_class):
+        of_class = by_class[label]
+        wanted = fraction * sum(map(len, of_class))
+        if fraction > 0 and len(of_class) >= 3:
+            wanted = max(wanted, 1.0)
+        taken = 0
+        for position, number in enumerate(np.random.default_rng([seed, label]).permutation(len(of_class))):
+            size = len(of_class[number])
+            if position == len(of_class) - 1 or taken + size / 2 > wanted:
+                break
+            chosen[of_class[number]] = True
+            taken += size
+    return chosen
