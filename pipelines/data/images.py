@@ -356,7 +356,7 @@ def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
                 continue
     if config.size is not None:
         height = width = config.size
-    elif len(sizes) == 1 and max(*sizes) [0] <= KEEP_SIZE_UP_TO and max(next(iter(sizes))) <= KEEP_SIZE_UP_TO:
+    elif len(sizes) == 1 and max(next(iter(sizes))) <= KEEP_SIZE_UP_TO:
         height, width = next(iter(sizes))
     else:
         height = width = DEFAULT_SIZE

@@ -1,0 +1,197 @@
+"""Augmentation of picture batches: TensorFlow functions without state, so that a resumed run draws the same."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes of the training pictures.
+
+    Args:
+        flip: Mirror half of the pictures left to right.
+        crop: Pad by so many pixels (repeating the border by reflection), then cut the old size at a random place.
+        zoom: Cut a random part of at least this share of the area, and enlarge it to the old size; 1 turns it off.
+        randaugment: Random operations of RandAugment a picture; 0 turns it off.
+        magnitude: Strength of RandAugment, 0 to 10.
+        mixup: Alpha of MixUp, such as 0.2; 0 turns it off.
+        cutmix: Alpha of CutMix, such as 1; 0 turns it off. With MixUp as well, each batch takes one of the two.
+        erase: Probability that a random rectangle of a picture is blanked.
+    """
+
+    flip: bool = False
+    crop: int = 0
+    zoom: float = 1.0
+    randaugment: int = 0
+    magnitude: float = 5.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        from pipelines.engine.config import check
+
+        check(self.crop >= 0, "augment.crop", "0 or more pixels", self.crop)
+        check(0 < self.zoom <= 1, "augment.zoom", "above 0 and at most 1", self.zoom)
+        check(0 <= self.randaugment <= 10, "augment.randaugment", "between 0 and 10", self.randaugment)
+        check(0 <= self.magnitude <= 10, "augment.magnitude", "between 0 and 10", self.magnitude)
+        check(0 <= self.mixup < math.inf, "augment.mixup", "0 or more", self.mixup)
+        check(0 <= self.cutmix < math.inf, "augment.cutmix", "0 or more", self.cutmix)
+        check(0 <= self.erase <= 1, "augment.erase", "between 0 and 1", self.erase)
+
+
+def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: AugmentConfig) -> tuple[Any, Any, Any]:
+    """Changes a batch at random; the result depends on the arguments alone.
+
+    Args:
+        images: (B, H, W, C) tensor, 0..255.
+        labels: (B, K) float32, one-hot or soft.
+        weights: (B,) float32 weights of the samples.
+        seed: int32 (2,).
+        config: What to do.
+
+    Returns:
+        Images as float32 0..255, labels and weights; MixUp and CutMix mix the latter two like the pictures.
+    """
+    import tensorflow as tf
+
+    from pipelines.data.randaugment import rand_augment
+
+    draw = Draws(seed, tf.shape(images)[0])
+    if config.flip:
+        images = tf.where(draw.uniform(1, 1, 1) < 0.5, images[:, :, ::-1], images)
+    if config.crop:
+        images = pad_and_crop(images, config.crop, draw)
+    images = tf.cast(images, tf.float32)
+    if config.zoom < 1:
+        images = random_zoom(images, config.zoom, draw)
+    if config.randaugment:
+        images = rand_augment(images, config.randaugment, config.magnitude, draw)
+    if config.mixup or config.cutmix:
+        images, labels, weights = mix(images, labels, weights, config, draw)
+    if config.erase:
+        images = erase(images, config.erase, draw)
+    return images, labels, weights
+
+
+class Draws:
+    """Random tensors, each from a seed of its own."""
+
+    def __init__(self, seed: Any, batch: Any) -> None:
+        self.seed = seed
+        self.batch = batch
+        self._count = 0
+
+    def fresh(self) -> Any:
+        """The next seed, int32 (2,)."""
+        import tensorflow as tf
+
+        self._count += 1
+        return tf.random.experimental.stateless_fold_in(self.seed, self._count)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Any:
+        """(B, *shape) float32, uniform in [low, high)."""
+        import tensorflow as tf
+
+        return tf.random.stateless_uniform((self.batch, *shape), self.fresh(), low, high)
+
+    def integers(self, *shape: int, high: int) -> Any:
+        """(B, *shape) int32 in 0 .. high - 1."""
+        import tensorflow as tf
+
+        return tf.random.stateless_uniform((self.batch, *shape), self.fresh(), 0, high, tf.int32)
+
+    def beta(self, alpha: float) -> Any:
+        """One number from Beta(alpha, alpha)."""
+        import tensorflow as tf
+
+        a = tf.random.stateless_gamma((2,), self.fresh(), alpha)
+        return a[0] / tf.maximum(a[0] + a[1], 1e-20)
+
+
+def pad_and_crop(images: Any, pixels: int, draw: Draws) -> Any:
+    """Pads by reflection (as far as the picture reaches), then cuts the old size at a random place."""
+    import tensorflow as tf
+
+    height, width = images.shape[1:3]
+    mode = "REFLECT" if pixels < min(height, width) else "CONSTANT"
+    padded = tf.pad(images, [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]], mode)
+    rows = draw.integers(1, high=2 * pixels + 1) + tf.range(height)
+    columns = draw.integers(1, high=2 * pixels + 1) + tf.range(width)
+    return tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def random_zoom(images: Any, smallest: float, draw: Draws) -> Any:
+    """Cuts a random rectangle of 3:4 to 4:3 and resizes it (Szegedy et al., 2015)."""
+    import tensorflow as tf
+
+    area = draw.uniform(low=smallest)
+    ratio = tf.exp(draw.uniform(low=-math.log(4 / 3), high=math.log(4 / 3)))
+    height = tf.minimum(tf.sqrt(area / ratio), 1.0)
+    width = tf.minimum(tf.sqrt(area * ratio), 1.0)
+    top, left = draw.uniform() * (1 - height), draw.uniform() * (1 - width)
+    boxes = tf.stack([top, left, top + height, left + width], 1)
+    return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
+
+
+def rectangle(height: int, width: int, top: Any, left: Any, bottom: Any, right: Any) -> Any:
+    """Mask (B, H, W, 1), 1 inside the rectangles whose edges are whole numbers (B,)."""
+    import tensorflow as tf
+
+    rows, columns = tf.range(height)[None], tf.range(width)[None]
+    inside_rows = (rows >= top[:, None]) & (rows < bottom[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < right[:, None])
+    return tf.cast(inside_rows[:, :, None, None] & inside_columns[:, None, :, None], tf.float32)
+
+
+def erase(images: Any, probability: float, draw: Draws) -> Any:
+    """Blanks a rectangle of 2 % to 33 % of the area with the picture's mean (Zhong et al., 2020)."""
+    import tensorflow as tf
+
+    height, width = images.shape[1:3]
+    area = draw.uniform(low=0.02, high=0.33) * height * width
+    ratio = tf.exp(draw.uniform(low=math.log(0.3), high=math.log(1 / 0.3)))
+    h = tf.minimum(tf.cast(tf.sqrt(area * ratio), tf.int32), height)
+    w = tf.minimum(tf.cast(tf.sqrt(area / ratio), tf.int32), width)
+    top = tf.cast(draw.uniform() * tf.cast(height - h + 1, tf.float32), tf.int32)
+    left = tf.cast(draw.uniform() * tf.cast(width - w + 1, tf.float32), tf.int32)
+    chosen = tf.cast(draw.uniform(1, 1, 1) < probability, tf.float32)
+    mask = rectangle(height, width, top, left, top + h, left + w) * chosen
+    return images * (1 - mask) + tf.reduce_mean(images, (1, 2), keepdims=True) * mask
+
+
+def mix(images: Any, labels: Any, weights: Any, config: AugmentConfig, draw: Draws) -> tuple[Any, Any, Any]:
+    """MixUp (Zhang et al., 2018) or CutMix (Yun et al., 2019) with the batch in another order."""
+    import tensorflow as tf
+
+    order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), draw.fresh())
+    other = tf.gather(images, order)
+
+    def mixup() -> tuple[Any, Any]:
+        share = draw.beta(config.mixup)
+        return images * share + other * (1 - share), share
+
+    def cutmix() -> tuple[Any, Any]:
+        height, width = images.shape[1:3]
+        side = tf.sqrt(1 - draw.beta(config.cutmix))
+        h, w = tf.cast(side * height, tf.int32), tf.cast(side * width, tf.int32)
+        center = tf.random.stateless_uniform((2,), draw.fresh())
+        top = tf.cast(center[0] * height, tf.int32) - h // 2
+        left = tf.cast(center[1] * width, tf.int32) - w // 2
+        edges = [tf.reshape(edge, (1,)) for edge in (top, left, top + h, left + w)]
+        mask = rectangle(height, width, *edges)
+        return images * (1 - mask) + other * mask, 1 - tf.reduce_mean(mask)
+
+    if config.mixup and config.cutmix:
+        first = tf.random.stateless_uniform((), draw.fresh()) < 0.5
+        images, share = tf.cond(first, mixup, cutmix)
+    else:
+        images, share = mixup() if config.mixup else cutmix()
+    mixed = weights * share + tf.gather(weights, order) * (1 - share)
+    # Labels are mixed by what each side weighs, so that the weighted loss is the mixture of the two losses.
+    own, others = (weights * share)[:, None], (tf.gather(weights, order) * (1 - share))[:, None]
+    labels = (labels * own + tf.gather(labels, order) * others) / tf.maximum(own + others, 1e-12)
+    return images, labels, mixed
