@@ -1,0 +1,156 @@
+"""Pictures of what was learned; every function returns a matplotlib figure and touches no global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from pipelines.inspect.calibration import Reliability
+
+# Okabe & Ito's palette: told apart with any kind of colour vision.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 110,
+}
+NUMBERS_UP_TO = 20
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure, in inches, with a canvas of its own."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
+    """Training against validation for each value, and the learning rate; one point an epoch."""
+    names = [n for n in history if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
+    names.sort(key=lambda name: name != "loss")
+    panels = names + (["learning_rate"] if "learning_rate" in history else [])
+    with rc_context(STYLE):
+        figure = new(3.6 * max(len(panels), 1), 3)
+        for number, name in enumerate(panels, start=1):
+            axes = figure.add_subplot(1, len(panels), number)
+            epochs = np.arange(1, len(history[name]) + 1)
+            marker = "o" if len(epochs) < 30 else None
+            axes.plot(epochs, history[name], color=BLUE, marker=marker, markersize=3, label="training")
+            if f"val_{name}" in history:
+                values = history[f"val_{name}"]
+                axes.plot(epochs, values, color=ORANGE, marker=marker, markersize=3, label="validation")
+                axes.legend(frameon=False)
+            axes.set(title=name.replace("_", " "), xlabel="epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Counts (K, K), rows true and columns predicted; colour is the share of the row."""
+    number = len(classes)
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = min(4 + 0.32 * number, 14)
+    with rc_context({**STYLE, "axes.grid": False}):
+        figure = new(side + 0.8, side)
+        axes = figure.add_subplot()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        step = 1 if number <= 40 else -(-number // 40)
+        ticks = np.arange(0, number, step)
+        labels = [_short(classes[i]) for i in ticks]
+        axes.set_xticks(ticks, labels, rotation=90 if max(map(len, labels)) > 2 else 0)
+        axes.set_yticks(ticks, labels)
+        axes.set(xlabel="predicted", ylabel="true")
+        if number <= NUMBERS_UP_TO:
+            for row, column in zip(*np.nonzero(matrix), strict=True):
+                colour = "white" if shares[row, column] > 0.55 else "black"
+                count = f"{matrix[row, column]}"
+                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
+        figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    return figure
+
+
+def reliability_diagram(bins: Reliability) -> Figure:
+    """Accuracy against confidence, with the number of predictions in each bin below."""
+    centers, widths = (bins.edges[:-1] + bins.edges[1:]) / 2, np.diff(bins.edges)
+    filled = bins.counts > 0
+    with rc_context(STYLE):
+        figure = new(4.6, 4.6)
+        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect")
+        upper.bar(centers[filled], bins.accuracy[filled], widths[filled] * 0.92, color=BLUE, label="accuracy")
+        upper.scatter(bins.confidence[filled], bins.accuracy[filled], color=ORANGE, s=14, zorder=3, label="bin mean")
+        upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        upper.legend(frameon=False, loc="upper left")
+        lower.bar(centers, bins.counts, widths * 0.92, color=GREY)
+        lower.set(xlabel="confidence", ylabel="predictions")
+    return figure
+
+
+def gallery(
+    images: np.ndarray, captions: Sequence[str], right: Sequence[bool] | None = None, columns: int = 8
+) -> Figure:
+    """Pictures uint8 (N, H, W, C) with a caption each, green or red where `right` says whether they are."""
+    number = len(images)
+    columns = min(columns, max(number, 1))
+    rows = -(-max(number, 1) // columns)
+    with rc_context({**STYLE, "axes.grid": False}):
+        figure = new(1.35 * columns, 1.75 * rows)
+        for i in range(number):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            show(axes, images[i])
+            colour = "black" if right is None else GREEN if right[i] else RED
+            axes.set_title(captions[i], fontsize=7, color=colour)
+    return figure
+
+
+def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: Sequence[str]) -> Figure:
+    """A row a picture: the picture, then each method's map (N, H, W) laid over it."""
+    with rc_context({**STYLE, "axes.grid": False}):
+        figure = new(2.1 * (1 + len(maps)), 2.3 * len(images))
+        axes = figure.subplots(len(images), 1 + len(maps), squeeze=False)
+        for row, image in enumerate(images):
+            show(axes[row][0], image)
+            axes[row][0].set_title(captions[row], fontsize=8)
+            for column, (name, values) in enumerate(maps.items(), start=1):
+                show(axes[row][column], image, alpha=0.45)
+                signed = bool((values < 0).any())
+                top = max(float(np.abs(values[row]).max()), 1e-12)
+                colours = "RdBu_r" if signed else "inferno"
+                low = -top if signed else 0
+                axes[row][column].imshow(values[row], cmap=colours, vmin=low, vmax=top, alpha=0.65)
+                axes[row][column].set_title(name, fontsize=8)
+    return figure
+
+
+def show(axes, image: np.ndarray, alpha: float = 1.0) -> None:  # type: ignore[no-untyped-def]
+    """One picture without ticks; pixels stay sharp when it is small."""
+    grey = image.shape[-1] == 1
+    sharp = "nearest" if max(image.shape[:2]) <= 64 else "antialiased"
+    axes.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0, vmax=255, alpha=alpha, interpolation=sharp)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _short(name: str, limit: int = 16) -> str:
+    return name if len(name) <= limit else name[: limit - 1] + "…"

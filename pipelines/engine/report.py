@@ -1,0 +1,110 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from pipelines.engine.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; columns whose cells all begin like numbers are aligned to the right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    kind: ClassVar[str] = "table"
+
+    @property
+    def numeric(self) -> set[int]:
+        return {
+            i for i in range(1, len(self.columns)) if self.rows and all(r[i][:1] in "-+.0123456789–" for r in self.rows)
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure with its caption, and a description for those who cannot see it."""
+
+    name: str
+    figure: Figure
+    caption: str
+    alt: str
+    kind: ClassVar[str] = "picture"
+
+    @property
+    def base64(self) -> str:
+        from pipelines.engine.figures import png
+
+        return base64.b64encode(png(self.figure)).decode()
+
+
+@dataclass(frozen=True)
+class Details:
+    """Preformatted text that opens on a click."""
+
+    summary: str
+    text: str
+    kind: ClassVar[str] = "details"
+
+
+Block = Text | Table | Picture | Details
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number at the top."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def write_report(
+    path: str | os.PathLike[str], *, title: str, lead: str, headline: Sequence[Headline], sections: Sequence[Section]
+) -> None:
+    """Writes the report, whole or not at all; all text is escaped."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(os.path.dirname(__file__))
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.get_template("report.html.j2")
+    write_text(path, template.render(title=title, lead=lead, headline=headline, sections=sections))
+
+
+def save_figures(folder: str | os.PathLike[str], sections: Sequence[Section]) -> None:
+    """Each picture of the report as a PNG of its own."""
+    from pathlib import Path
+
+    from pipelines.engine.figures import png
+    from pipelines.engine.files import whole
+
+    for section in sections:
+        for block in section.blocks:
+            if isinstance(block, Picture):
+                with whole(Path(folder) / f"{block.name}.png") as aside:
+                    aside.write_bytes(png(block.figure))
