@@ -187,6 +187,21 @@ class ImageParts:
     def parts(self) -> dict[str, Part]:
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    def assignment(self) -> list[dict[str, str]]:
+        """Which sample is in which part, a row each."""
+        rows = [(name, part, label) for name, part in self.parts().items() for label in range(len(part.labels))]
+        return [
+            {"part": name, "sample": part.pictures.names[i], "label": self.classes[part.labels[i]]}
+            for name, part, i in rows
+        ]
+
+    def describe(self) -> str:
+        """One sentence."""
+        sizes = ", ".join(f"{len(part.labels):,} {name}" for name, part in self.parts().items())
+        height, width, channels = self.spec.shape
+        kind = "grey" if channels == 1 else "colour"
+        return f"{sizes} pictures of {len(self.classes)} classes, {height} x {width} {kind}."
+
 
 def natural(name: str) -> tuple[Any, ...]:
     """Sort key that puts 2 before 10."""

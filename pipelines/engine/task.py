@@ -1,0 +1,164 @@
+"""A task: its verbs from the command line and from Python. Nothing slow is imported before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.engine import cli
+from pipelines.engine.config import TrainConfig
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.engine.train import Run
+
+VERBS = ("train", "evaluate", "predict", "export", "explain")
+EXPORTS = ("savedmodel", "litert", "onnx")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task file declares; the engine does the rest.
+
+    Args:
+        name: Name of the module in `pipelines`.
+        config: Its dataclass of options.
+        description: What `--help` says.
+        load_data: Options to data.
+        build_model: Options and data to a model.
+        objective: Options and data to loss, metrics and the value to watch.
+        batches: Options and data to the training stream and the validation batches.
+        spec: Options and data to what `predict` needs beside the model, as JSON.
+        assess: Model and data to metrics, predictions and the sections of the report.
+        predict: Model, spec and raw inputs to one row each.
+        explain: Model, spec and raw inputs to a figure.
+        phases: Options to the parts of the training, where there are several.
+    """
+
+    name: str
+    config: type[TrainConfig]
+    description: str
+    load_data: Callable[..., Any]
+    build_model: Callable[..., Any]
+    objective: Callable[..., Any]
+    batches: Callable[..., Any]
+    spec: Callable[..., dict[str, Any]]
+    assess: Callable[..., Any]
+    predict: Callable[..., Any]
+    explain: Callable[..., Any]
+    phases: Callable[..., Any]
+
+    @property
+    def prog(self) -> str:
+        return f"python -m pipelines.{self.name}"
+
+    def main(self, argv: Sequence[str] | None = None) -> None:
+        """Runs the verb that `argv` names; errors of the user end with one line and exit status 2."""
+        argv = list(sys.argv[1:] if argv is None else argv)
+        verb = argv.pop(0) if argv and argv[0] in VERBS else "train"
+        try:
+            if verb == "train":
+                config, resume = cli.parse_train(self.config, self.prog, self.description, "|".join(VERBS), argv)
+                self.run(config, resume)
+            else:
+                getattr(self, f"_{verb}_command")(argv)
+        except UserError as error:
+            cli.fail(self.prog, str(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(130) from None
+        except BrokenPipeError:  # the reader of our output has gone
+            sys.stderr.close()
+            raise SystemExit(0) from None
+
+    def train(self, *, resume: str | None = None, **options: Any) -> Run:
+        """Trains from Python: `train(data="photos/", epochs=5)`, options named as on the command line.
+
+        Raises:
+            UserError: An option or the data cannot be used.
+        """
+        if resume is not None and options:
+            raise UserError(f"resume continues a run with its own config.yaml: remove {', '.join(options)}")
+        return self.run(cli.from_keywords(self.config, options), resume)
+
+    def run(self, config: TrainConfig, resume: str | None = None) -> Run:
+        """Trains with a configuration, or resumes a run."""
+        if resume is not None:
+            config = self.config_of(resume)
+        from pipelines.engine import backend
+
+        backend.select(config.run.backend)
+        from pipelines.engine import train
+
+        return train.train(self, config, resume)
+
+    def config_of(self, path: str | Path) -> Any:
+        """The configuration of an existing run."""
+        import yaml
+
+        from pipelines.engine.run_dir import RunDir
+
+        run = RunDir.open(path, self.name)
+        try:
+            values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{run.config} cannot be read: {' '.join(str(error).split())}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{run.config} is damaged: expected options, got {type(values).__name__}")
+        return cli.from_dict(self.config, values)
+
+    def _parser(self, verb: str, description: str) -> argparse.ArgumentParser:
+        parser = cli.OneLineParser(prog=f"{self.prog} {verb}", description=description)
+        parser.add_argument("run", help="directory of the run")
+        return parser
+
+    def _evaluate_command(self, argv: Sequence[str]) -> None:
+        parser = self._parser("evaluate", "Score a run's model on its test part, or on other data.")
+        parser.add_argument("--data", help="another source, with the classes of the run; all of it is the test part")
+        options = parser.parse_args(argv)
+        config = self._prepare(options.run)
+        from pipelines.engine import apply
+
+        apply.evaluate(self, config, options.run, options.data)
+
+    def _predict_command(self, argv: Sequence[str]) -> None:
+        parser = self._parser("predict", "Predict for files, folders, globs, or the paths on standard input (-).")
+        parser.add_argument("inputs", nargs="+", help="file, folder, glob or - for paths on standard input")
+        parser.add_argument("--out", help="CSV or JSONL file to write; by default CSV on standard output")
+        parser.add_argument("--format", choices=("csv", "jsonl"), help="by default what the name of --out says")
+        parser.add_argument("--overwrite", action="store_true", help="replace an existing --out")
+        options = parser.parse_args(argv)
+        self._prepare(options.run)
+        from pipelines.engine import apply
+
+        apply.predict(self, options.run, options.inputs, options.out, options.format, options.overwrite)
+
+    def _export_command(self, argv: Sequence[str]) -> None:
+        parser = self._parser("export", "Export a run's model, and check that it answers as the original does.")
+        parser.add_argument("--format", choices=EXPORTS, default="onnx", help="kind of file (default: onnx)")
+        parser.add_argument("--out", help="file or folder to write; by default in the run's directory")
+        options = parser.parse_args(argv)
+        self._prepare(options.run)
+        from pipelines.engine import export
+
+        export.export(self, options.run, options.format, options.out)
+
+    def _explain_command(self, argv: Sequence[str]) -> None:
+        parser = self._parser("explain", "Draw what the model looked at.")
+        parser.add_argument("inputs", nargs="*", help="files, folders or globs; none takes test pictures of the run")
+        options = parser.parse_args(argv)
+        config = self._prepare(options.run)
+        from pipelines.engine import apply
+
+        apply.explain(self, config, options.run, options.inputs)
+
+    def _prepare(self, path: str) -> Any:
+        from pipelines.engine import backend
+
+        config = self.config_of(path)
+        backend.select(config.run.backend)
+        return config

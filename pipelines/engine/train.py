@@ -1,0 +1,213 @@
+"""From a configuration to a finished run directory."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from pipelines.engine import backend, fit, report
+from pipelines.engine.config import TrainConfig, to_yaml
+from pipelines.engine.console import say, table
+from pipelines.engine.files import one_line, read_json, write_csv, write_json
+from pipelines.engine.run_dir import RunDir
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.engine.task import Task
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """How good the model is.
+
+    Args:
+        metrics: What goes into metrics.json.
+        headline: Numbers at the top of the report and on the console.
+        predictions: One row a test sample.
+        sections: Sections of the report.
+    """
+
+    metrics: dict[str, Any]
+    headline: list[report.Headline]
+    predictions: list[dict[str, Any]]
+    sections: list[report.Section]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as `train` returns it in Python.
+
+    Args:
+        task: The task.
+        directory: Where everything lies.
+        model: The trained Keras model.
+        metrics: Test scores by name.
+    """
+
+    task: Task
+    directory: RunDir
+    model: keras.Model
+    metrics: dict[str, Any]
+
+    def predict(self, *inputs: Any) -> list[dict[str, Any]]:
+        """One row for each raw input: a path, or what the task takes from memory."""
+        return list(self.task.predict(self.model, self.directory.read_spec(), list(inputs)))
+
+
+def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
+    """Trains, tests and reports; or goes on where an interrupted run was.
+
+    Raises:
+        UserError: Options, data or the run directory cannot be used.
+    """
+    backend.prepare(config.run.seed, config.run.deterministic, config.fit.precision)
+    run = RunDir.open(resume, task.name) if resume is not None else None
+    if run is not None and run.complete:
+        say(f"{run} is complete: nothing to resume")
+        return Run(task, run, _load(run), read_json(run.metrics, "metrics"))
+    with ExitStack() as stack:
+        if run is not None:
+            stack.enter_context(run.locked())
+        data = task.load_data(config)
+        _tell(data)
+        model = task.build_model(config, data)
+        objective = task.objective(config, data)
+        if config.run.init_from is not None:
+            _init_from(model, config.run.init_from, task)
+        fingerprint = data.summary.fingerprint
+        if run is None:
+            values = {
+                "environment.json": {**backend.environment(), "seed": config.run.seed, "data": fingerprint},
+                "spec.json": {"task": task.name, **task.spec(config, data)},
+            }
+            run = RunDir.create(
+                config.run.out, task.name, config.run.name, texts={"config.yaml": to_yaml(config)}, values=values
+            )
+            write_csv(run.split, data.assignment())
+            stack.enter_context(run.locked())
+        else:
+            _check_same(run, fingerprint)
+        say(f"run directory: {run}")
+        try:
+            stream, validation = task.batches(config, data)
+            history = fit.fit(
+                model, stream, validation, config, objective, run,
+                phases=task.phases(config), resume=resume is not None,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            say(f"interrupted; go on with: {task.prog} --resume {run}")
+            raise
+        return _finish(task, config, data, model, history, run)
+
+
+def _finish(
+    task: Task, config: TrainConfig, data: Any, model: keras.Model, history: fit.History, run: RunDir
+) -> Run:
+    from pipelines.engine import figures
+    from pipelines.engine.files import whole
+
+    with whole(run.model) as aside:
+        model.save(aside)
+    start = time.perf_counter()
+    assessment: Assessment = task.assess(config, data, model)
+    seconds = sum(row["seconds"] for row in history.rows)
+    curves = report.Picture(
+        "learning_curves", figures.learning_curves(history.columns()), "One point an epoch.",
+        "Learning curves of training and validation",
+    )  # fmt: skip
+    sections = [
+        *assessment.sections,
+        report.Section("Training", [
+            curves,
+            report.Text(f"{len(history.rows)} epochs in {seconds:.1f} s with {model.count_params():,} parameters."),
+        ]),
+        report.Section("How it was made", [
+            report.Details("Configuration", run.config.read_text(encoding="utf-8")),
+            report.Details("Environment", run.environment.read_text(encoding="utf-8")),
+        ]),
+    ]  # fmt: skip
+    write_csv(run.predictions, assessment.predictions)
+    report.save_figures(run.figures, sections)
+    report.write_report(
+        run.report,
+        title=f"{task.name}: {run.path.name}",
+        lead=f"{data.describe()} Trained with {keras.backend.backend()} on {time.strftime('%Y-%m-%d')}.",
+        headline=assessment.headline,
+        sections=sections,
+    )
+    metrics = {**assessment.metrics, "training_seconds": round(seconds, 2), "epochs": len(history.rows)}
+    write_json(run.metrics, metrics)
+    table(
+        ("test score", "value", ""),
+        [(item.name, item.value, item.note) for item in assessment.headline],
+    )
+    say(f"training {seconds:.1f} s, test and report {time.perf_counter() - start:.1f} s")
+    say(f"report:      {run.report}")
+    say(f"model:       {run.model}")
+    if config.tensorboard.enabled:
+        say(f"tensorboard: tensorboard --logdir {run.tensorboard}")
+    return Run(task, run, model, metrics)
+
+
+def _load(run: RunDir) -> keras.Model:
+    from pipelines.engine.run_dir import load_model
+
+    return load_model(run)
+
+
+def _tell(data: Any) -> None:
+    say(data.describe())
+    for name, reason in data.summary.skipped:
+        say(f"skipped {name}: {reason}")
+    for note in data.summary.notes:
+        say(f"note: {note}")
+    if data.summary.duplicates:
+        part, name, other, copy = data.summary.duplicates[0]
+        say(f"warning: {len(data.summary.duplicates)} samples are in two parts, such as {name} ({part}) and {copy} ({other})")
+
+
+def _check_same(run: RunDir, fingerprint: str) -> None:
+    environment = read_json(run.environment, "environment of the run")
+    if environment.get("data") != fingerprint:
+        raise UserError(f"{run} cannot be resumed: its data have changed since it began")
+    began = environment.get("backend")
+    if began != keras.backend.backend():
+        raise UserError(f"{run} began on the backend {began}: resume it with KERAS_BACKEND={began}")
+    now = backend.versions()
+    changed = [p for p in ("keras", began) if environment.get("versions", {}).get(p) != now.get(p)]
+    if changed:
+        say(f"warning: {', '.join(changed)} changed since the run began; the weights may differ in the last bits")
+
+
+def _init_from(model: keras.Model, source: str, task: Task) -> None:
+    """Takes the weights of another run's model, or of a `.keras` file, layer by layer."""
+    from pathlib import Path
+
+    from pipelines.engine.run_dir import load_model
+
+    path = Path(source)
+    if path.is_dir():
+        other = load_model(RunDir.open(path, task.name))
+    elif path.is_file():
+        try:
+            other = keras.models.load_model(path, compile=False)
+        except Exception as error:
+            raise UserError(f"run.init_from {source} cannot be read: {one_line(error)}") from None
+    else:
+        raise UserError(f"run.init_from not found: {source}")
+    ours, theirs = model.weights, other.weights
+    if len(ours) != len(theirs):
+        raise UserError(f"run.init_from {source} has {len(theirs)} weights, the model has {len(ours)}")
+    fitting = [tuple(a.shape) == tuple(b.shape) for a, b in zip(ours, theirs, strict=True)]
+    # The last layer may have another number of classes: it is then trained from scratch.
+    for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if fitting[number]:
+            a.assign(b)
+        elif number < len(ours) - 2:
+            raise UserError(f"run.init_from {source}: {b.path} has shape {tuple(b.shape)}, the model's {tuple(a.shape)}")
+    if not all(fitting):
+        say("note: the last layer has another number of classes and starts anew")
