@@ -103,7 +103,8 @@ _ALL = (
     ),
     OptimizerRecord(
         "conv-muon", "optimizers.muon:ConvMuon", "orthogonal", "Muon for convolution kernels too; the quickest here.",
-        "Jordan et al., 2024", {"learning_rate": 4e-3, "weight_decay": 0.05, "momentum": 0.9, "adam_weight_decay": 0.0}, 1,
+        "Jordan et al., 2024", {"learning_rate": 4e-3, "weight_decay": 0.05, "momentum": 0.9, "ns_steps": 4,
+         "adam_weight_decay": 0.0}, 1,
     ),
 )  # fmt: skip
 RECORDS = {r.name: r for r in _ALL}

@@ -21,14 +21,9 @@ from pipelines.engine.task import Task
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import keras
-    import numpy as np
-
     from pipelines.data.images import ImageParts
-    from pipelines.data.stream import Stream
-    from pipelines.engine.fit import Objective, Phase
-    from pipelines.engine.train import Assessment
 
+# jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 256
 
 
@@ -97,7 +92,13 @@ def load_data(config: Config) -> ImageParts:
     return load_images(config.data, seed=config.run.seed)
 
 
-def build_model(config: Config, data: ImageParts) -> keras.Model:
+def load_test(config: Config, spec: dict[str, Any]) -> ImageParts:
+    from pipelines.data.images import load_test_images
+
+    return load_test_images(config.data, spec)
+
+
+def build_model(config: Config, data: ImageParts) -> Any:
     from pipelines.models import convnets, custom, pretrained
 
     options, shape, classes = config.model, data.spec.shape, len(data.classes)
@@ -111,7 +112,7 @@ def build_model(config: Config, data: ImageParts) -> keras.Model:
     return custom.build(options.builder, shape, classes)
 
 
-def objective(config: Config, data: ImageParts) -> Objective:
+def objective(config: Config, data: ImageParts) -> Any:
     import keras
 
     from pipelines.engine.fit import Objective
@@ -121,7 +122,7 @@ def objective(config: Config, data: ImageParts) -> Objective:
     return Objective(loss, [keras.metrics.CategoricalAccuracy(name="accuracy")], "val_accuracy", "max")
 
 
-def phases(config: Config) -> list[Phase]:
+def phases(config: Config) -> list[Any]:
     from pipelines.engine.fit import Phase
 
     if not config.model.pretrained or not config.model.head_epochs:
@@ -132,7 +133,7 @@ def phases(config: Config) -> list[Phase]:
     ]
 
 
-def batches(config: Config, data: ImageParts) -> tuple[Stream, Any]:
+def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.augment import augment_batch
@@ -144,7 +145,7 @@ def batches(config: Config, data: ImageParts) -> tuple[Stream, Any]:
     weights = class_weights(data.train.labels, classes, config.fit.imbalance).astype(np.float32)
 
     def reader(part: Any, weighted: bool) -> Any:
-        def read(indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        def read(indices: Any) -> tuple[Any, ...]:
             labels = part.labels[indices]
             return part.pictures.read(indices), eye[labels], weights[labels] if weighted else np.ones_like(labels, "f4")
 
@@ -176,7 +177,7 @@ def spec(config: Config, data: ImageParts) -> dict[str, Any]:
     }
 
 
-def assess(config: Config, data: ImageParts, model: keras.Model) -> Assessment:
+def assess(config: Config, data: ImageParts, model: Any) -> Any:
     from pipelines.engine import classification
     from pipelines.models.views import predict_pictures
 
@@ -184,7 +185,7 @@ def assess(config: Config, data: ImageParts, model: keras.Model) -> Assessment:
     return classification.assess(data, probabilities, seed=config.run.seed, resamples=config.run.resamples)
 
 
-def predict(model: keras.Model, spec: dict[str, Any], inputs: list[Any]) -> Iterator[dict[str, Any]]:
+def predict(model: Any, spec: dict[str, Any], inputs: list[Any]) -> Iterator[dict[str, Any]]:
     """A row for each picture: the most probable class, its probability, and that of each class."""
     from pipelines.models.views import predict_raw
 
@@ -193,11 +194,16 @@ def predict(model: keras.Model, spec: dict[str, Any], inputs: list[Any]) -> Iter
             yield {"input": str(source), "label": None, "error": probabilities}
             continue
         best = int(probabilities.argmax())
+        confidence = round(float(probabilities[best]), 6)
         shares = {f"p_{name}": round(float(p), 6) for name, p in zip(spec["classes"], probabilities, strict=True)}
-        yield {"input": str(source), "label": spec["classes"][best], "confidence": float(probabilities[best]), **shares}
+        yield {"input": str(source), "label": spec["classes"][best], "confidence": confidence, **shares}
 
 
-def explain(model: keras.Model, spec: dict[str, Any], images: np.ndarray, names: list[str]) -> Any:
+def columns(spec: dict[str, Any]) -> list[str]:
+    return ["input", "label", "confidence", *(f"p_{name}" for name in spec["classes"]), "error"]
+
+
+def explain(model: Any, spec: dict[str, Any], images: Any, names: list[str]) -> Any:
     """Grad-CAM and integrated gradients for the predicted class of pictures uint8 (N, H, W, C), as a figure."""
     from pipelines.engine import figures
     from pipelines.inspect.explain import grad_cam, integrated_gradients
@@ -215,7 +221,7 @@ def explain(model: keras.Model, spec: dict[str, Any], images: np.ndarray, names:
 
 TASK = Task(
     "image_classify", Config, __doc__ or "", load_data, build_model, objective, batches, spec, assess, predict,
-    explain, phases,
+    explain, phases, load_test, columns,
 )  # fmt: skip
 train = TASK.train
 

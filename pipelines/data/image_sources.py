@@ -93,6 +93,16 @@ def load(config: ImageDataConfig, source: str) -> Raw:
     )
 
 
+def join(first: RawPart, second: RawPart) -> RawPart:
+    """Two parts as one."""
+    pictures: Any
+    if isinstance(first.pictures, np.ndarray) and isinstance(second.pictures, np.ndarray):
+        pictures = np.concatenate([first.pictures, second.pictures])
+    else:
+        pictures = [*first.pictures, *second.pictures]
+    return RawPart(pictures, first.labels + second.labels, first.names + second.names)
+
+
 def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str, ...] | None = None) -> Raw:
     raw: dict[str, RawPart] = {}
     for part, (images, labels) in parts.items():

@@ -254,6 +254,37 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
     return ImageParts(parts["train"], parts["val"], parts["test"], classes, spec, summary)
 
 
+def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImageParts:
+    """All pictures of a source as the test part of a trained model.
+
+    Raises:
+        UserError: The source cannot be used, or has a class that the model does not know.
+    """
+    import numpy as np
+
+    from pipelines.data import image_sources
+    from pipelines.errors import UserError
+
+    raw = image_sources.load(config, config.source)
+    merged = image_sources.RawPart([], [], [])
+    chosen = raw.parts.get("test")
+    for part in [chosen] if chosen else raw.parts.values():
+        merged = part if not merged.labels else image_sources.join(merged, part)
+    raw.parts = {"all": merged}
+    image, classes = ImageSpec(**spec["image"]), tuple(spec["classes"])
+    unknown = sorted({str(label) for label in merged.labels} - set(classes))
+    if unknown:
+        raise UserError(f"data {config.source} has the class {unknown[0]!r}, which the model does not know")
+    _, kept = scan(raw, config, spec=image)
+    labels = np.array([classes.index(str(label)) for label in merged.labels], np.int64)
+    if not len(labels):
+        raise UserError(f"data {config.source} has no usable picture")
+    everything = Part(kept.take("all", np.arange(len(labels)), image), labels)
+    counts = {"test": dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))}
+    summary = DataSummary(counts, raw.skipped, [], "", raw.notes)
+    return ImageParts(everything, everything, everything, classes, image, summary)
+
+
 @dataclass
 class Scanned:
     """What the first reading of all pictures found: hashes, and the pictures themselves where they fit."""
@@ -271,7 +302,9 @@ class Scanned:
         return FilePictures([part.pictures[i] for i in chosen], names, spec)
 
 
-def scan(raw: Raw, config: ImageDataConfig, progress: Step | None = None) -> tuple[ImageSpec, Scanned]:
+def scan(
+    raw: Raw, config: ImageDataConfig, progress: Step | None = None, spec: ImageSpec | None = None
+) -> tuple[ImageSpec, Scanned]:
     """Decodes everything once; broken pictures leave `raw` and are noted in it.
 
     Raises:
@@ -282,7 +315,7 @@ def scan(raw: Raw, config: ImageDataConfig, progress: Step | None = None) -> tup
 
     import numpy as np
 
-    spec = _decide_spec(raw, config)
+    spec = spec or _decide_spec(raw, config)
     total = sum(len(part.labels) for part in raw.parts.values())
     in_memory = total * math.prod(spec.shape) <= config.memory_gib * 2**30
     scanned = Scanned(raw, {}, {})

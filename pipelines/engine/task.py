@@ -37,6 +37,8 @@ class Task:
         predict: Model, spec and raw inputs to one row each.
         explain: Model, spec and raw inputs to a figure.
         phases: Options to the parts of the training, where there are several.
+        load_test: Options and spec of a run to data of which all is the test part.
+        columns: Spec to the columns of `predict`.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Task:
     predict: Callable[..., Any]
     explain: Callable[..., Any]
     phases: Callable[..., Any]
+    load_test: Callable[..., Any]
+    columns: Callable[..., list[str]]
 
     @property
     def prog(self) -> str:

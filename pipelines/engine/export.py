@@ -1,0 +1,111 @@
+"""Export a model, and run the exported file to see that it answers as the original does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.engine.console import say
+from pipelines.engine.files import one_line
+from pipelines.engine.run_dir import RunDir, load_model
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipelines.engine.task import Task
+
+TOLERANCE = 1e-3
+NEEDS = {"savedmodel": ("tensorflow",), "litert": ("tensorflow", "ai_edge_litert"), "onnx": ("onnxruntime",)}
+KERAS_FORMAT = {"savedmodel": "tf_saved_model", "litert": "litert", "onnx": "onnx"}
+NAMES = {"savedmodel": "savedmodel", "litert": "model.tflite", "onnx": "model.onnx"}
+
+
+def export(task: Task, path: str, kind: str, out: str | None) -> Path:
+    """Writes the model in another format and compares its outputs on random pictures.
+
+    Returns:
+        The file or folder.
+
+    Raises:
+        UserError: A package is missing, the target exists, exporting fails, or the outputs differ.
+    """
+    run = RunDir.open(path, task.name)
+    target = Path(out) if out is not None else run.path / "export" / NAMES[kind]
+    if target.exists():
+        raise UserError(f"{target} exists: give another --out")
+    for package in NEEDS[kind]:
+        try:
+            __import__(package)
+        except ImportError:
+            raise UserError(
+                f"export to {kind} needs the package {package}: pip install 'keras-task-pipelines[export]'"
+            ) from None
+    model = load_model(run)
+    aside = target.with_name(f".{os.getpid()}-{target.name}")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shape = model.input_shape[1:]
+    batch = np.random.default_rng(0).integers(0, 256, (1, *shape)).astype(np.float32)
+    try:
+        try:
+            model.export(aside, format=KERAS_FORMAT[kind], verbose=False)
+            answer = RUN[kind](aside)(batch)
+        except Exception as error:
+            raise UserError(f"export to {kind} fails: {type(error).__name__}: {one_line(error)}") from None
+        difference = float(np.abs(answer - _logits(model, batch)).max())
+        if not difference <= TOLERANCE:
+            raise UserError(f"export to {kind}: its outputs differ by {difference:.1e}, more than {TOLERANCE:.0e}")
+        os.replace(aside, target)
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        aside.unlink(missing_ok=True)
+    say(f"{kind}: {target} (raw pictures 0..255 to logits; differs from the model by at most {difference:.1e})")
+    return target
+
+
+def _logits(model: keras.Model, batch: np.ndarray) -> np.ndarray:
+    from keras import ops
+
+    return np.asarray(ops.convert_to_numpy(model(batch, training=False)))
+
+
+def _run_savedmodel(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return lambda batch: np.asarray(loaded.serve(batch))
+
+
+def _run_litert(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+    return run
+
+
+def _run_onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda batch: np.asarray(session.run(None, {name: batch})[0])
+
+
+RUN: dict[str, Callable[[Path], Any]] = {
+    "savedmodel": _run_savedmodel,
+    "litert": _run_litert,
+    "onnx": _run_onnx,
+}

@@ -1,0 +1,108 @@
+"""What did the model look at? Gradients of a class's logit, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def input_gradients(function: Callable[[Any], Any], inputs: np.ndarray) -> np.ndarray:
+    """Gradient of the scalar `function(inputs)`, of the shape of `inputs`."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.convert_to_tensor(inputs)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        return tape.gradient(value, x).numpy()
+    if backend == "jax":
+        import jax
+
+        return np.array(jax.grad(lambda x: function(x))(jax.numpy.asarray(inputs)))
+    import torch
+
+    x = keras.ops.convert_to_tensor(inputs).detach().clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(function(x), x)
+    return gradient.detach().cpu().numpy()
+
+
+def last_feature_map(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Splits a functional model after its last (B, h, w, C) activation.
+
+    Returns:
+        The part up to it and the part from it to the outputs.
+
+    Raises:
+        ValueError: There is no such activation, or the model cannot be split there.
+    """
+    for layer in reversed(getattr(model, "layers", [])):
+        try:
+            output = layer.output
+        except (AttributeError, ValueError):
+            continue
+        if isinstance(output, keras.KerasTensor) and len(output.shape) == 4 and output.shape[1] and output.shape[1] > 1:
+            node = layer._inbound_nodes[-1]
+            tensor = node.outputs[0]
+            return keras.Model(model.inputs, tensor), keras.Model(tensor, model.outputs)
+    raise ValueError("the model has no activation with height and width, which Grad-CAM needs")
+
+
+def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Where the evidence for a class lies, by the last feature map.
+
+    Args:
+        model: From pictures to logits.
+        images: (N, H, W, C), 0..255.
+        classes: (N,) the class to explain for each.
+
+    Returns:
+        (N, H, W) float32 in 0..1.
+
+    Reference:
+        Selvaraju et al., "Grad-CAM", ICCV 2017.
+    """
+    features, head = last_feature_map(model)
+    maps = ops.convert_to_numpy(features(images.astype(np.float32), training=False)).astype(np.float32)
+    chosen = np.eye(head.output_shape[-1], dtype=np.float32)[classes]
+    gradients = input_gradients(lambda x: ops.sum(head(x, training=False) * chosen), maps)
+    heat = np.maximum((maps * gradients.mean((1, 2), keepdims=True)).sum(-1), 0)
+    heat = heat / np.maximum(heat.max((1, 2), keepdims=True), 1e-12)
+    large = ops.image.resize(heat[..., None], images.shape[1:3], interpolation="bilinear", data_format="channels_last")
+    return ops.convert_to_numpy(large)[..., 0]
+
+
+def integrated_gradients(
+    model: keras.Model, images: np.ndarray, classes: np.ndarray, *, steps: int = 32, baseline: float = 0.0
+) -> np.ndarray:
+    """How much each pixel adds to the logit of a class, compared with a picture of one grey value.
+
+    The sum over a map is the difference of the logits between the picture and the baseline, up to the error of the
+    midpoint rule.
+
+    Args:
+        model: From pictures to logits.
+        images: (N, H, W, C), 0..255.
+        classes: (N,) the class to explain for each.
+        steps: Points on the way from the baseline.
+        baseline: Its grey value, 0..255.
+
+    Returns:
+        (N, H, W) float32, signed, summed over the channels.
+
+    Reference:
+        Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
+    """
+    pictures = images.astype(np.float32)
+    path = pictures - baseline
+    chosen = np.eye(model.output_shape[-1], dtype=np.float32)[classes]
+    total = np.zeros_like(pictures)
+    for step in range(steps):
+        points = baseline + path * np.float32((step + 0.5) / steps)
+        total += input_gradients(lambda x: ops.sum(model(x, training=False) * chosen), points)
+    return (path * total / steps).sum(-1)
