@@ -319,7 +319,7 @@ def _write_whole(path: Path, entries: Mapping[str, np.ndarray]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(aside, "wb") as file:
-            np.savez(file, **entries)  # type: ignore[arg-type]
+            np.savez(file, **entries)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -333,7 +333,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
         damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
-    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": [], "metrics": [], "random": [], "state": []}
+    groups: dict[str, list[np.ndarray]] = {
+        "model": [],
+        "optimizer": [],
+        "metrics": [],
+        "random": [],
+        "state": [],
+    }
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         meta = json.loads(stored["meta"].tobytes())
         if meta["format"] != FORMAT:

@@ -38,7 +38,12 @@ class Progress(keras.callbacks.Callback):
         self._steps = 0
         self._train_seconds: float | None = None
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self._bar = Bar(*columns, console=self.console, transient=True)
             self._task = self._bar.add_task(self._label(epoch), total=self.params.get("steps"))
             self._bar.start()

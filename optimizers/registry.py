@@ -154,7 +154,7 @@ def get(
     """
     chosen = record(name)
     factory = _factory(chosen)
-    known = {p for c in factory.__mro__ for p in inspect.signature(c.__init__).parameters}
+    known = {p for c in factory.__mro__ for p in inspect.signature(c).parameters}
     known -= {"self", "args", "kwargs", "name"}
     for setting in settings:
         if setting not in known:

@@ -21,7 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\npython -m pipelines doctor   versions, backend, devices\npython -m optimizers         optimizers")
     else:
         hint = f"; did you mean python -m pipelines.{argv[0]}?" if argv[0] in TASKS else ""
-        print(f"python -m pipelines: error: unknown command {argv[0]!r}{hint} (expected nothing or doctor)", file=sys.stderr)
+        print(
+            f"python -m pipelines: error: unknown command {argv[0]!r}{hint} (expected nothing or doctor)",
+            file=sys.stderr,
+        )
         raise SystemExit(2)
 
 

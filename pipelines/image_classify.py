@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.augment import AugmentConfig
-from pipelines.data.images import ImageDataConfig
+from pipelines.data.image_config import ImageDataConfig
 from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
 from pipelines.engine.task import Task
 
@@ -59,13 +59,21 @@ class ModelConfig:
         check(1 <= self.width <= 2048, "model.width", "between 1 and 2048", self.width)
         check(1 <= self.depth <= 64, "model.depth", "between 1 and 64", self.depth)
         check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
-        check(0 <= self.stochastic_depth < 1, "model.stochastic_depth", "at least 0 and below 1", self.stochastic_depth)
+        check(
+            0 <= self.stochastic_depth < 1,
+            "model.stochastic_depth",
+            "at least 0 and below 1",
+            self.stochastic_depth,
+        )
         check(self.weights in ("imagenet", "none"), "model.weights", "imagenet or none", self.weights)
         check(self.head_epochs >= 0, "model.head_epochs", "0 or more", self.head_epochs)
         check(0 < self.finetune_rate <= 1, "model.finetune_rate", "above 0 and at most 1", self.finetune_rate)
         known = self.builder == "convnet" or (":" in self.builder and not self.builder.endswith(":"))
         check(
-            known, "model.builder", "convnet, applications:NAME, kerashub:PRESET or my_module:function", self.builder
+            known,
+            "model.builder",
+            "convnet, applications:NAME, kerashub:PRESET or my_module:function",
+            self.builder,
         )
 
     @property
@@ -147,7 +155,11 @@ def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
     def reader(part: Any, weighted: bool) -> Any:
         def read(indices: Any) -> tuple[Any, ...]:
             labels = part.labels[indices]
-            return part.pictures.read(indices), eye[labels], weights[labels] if weighted else np.ones_like(labels, "f4")
+            return (
+                part.pictures.read(indices),
+                eye[labels],
+                weights[labels] if weighted else np.ones_like(labels, "f4"),
+            )
 
         return read
 
@@ -211,7 +223,7 @@ def explain(model: Any, spec: dict[str, Any], images: Any, names: list[str]) -> 
 
     probabilities = probabilities_of(model, images)
     predicted = probabilities.argmax(1)
-    captions = [f"{name}\n{spec['classes'][k]} {p[k]:.0%}" for name, k, p in zip(names, predicted, probabilities)]
+    captions = [f"{name}\n{spec['classes'][k]} {p[k]:.0%}" for name, k, p in zip(names, predicted, probabilities, strict=True)]
     maps = {
         "Grad-CAM": grad_cam(model, images, predicted),
         "integrated gradients": integrated_gradients(model, images, predicted),

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.engine.config import check
+
 
 @dataclass
 class AugmentConfig:
@@ -32,8 +34,6 @@ class AugmentConfig:
     erase: float = 0.0
 
     def __post_init__(self) -> None:
-        from pipelines.engine.config import check
-
         check(self.crop >= 0, "augment.crop", "0 or more pixels", self.crop)
         check(0 < self.zoom <= 1, "augment.zoom", "above 0 and at most 1", self.zoom)
         check(0 <= self.randaugment <= 10, "augment.randaugment", "between 0 and 10", self.randaugment)

@@ -67,7 +67,7 @@ def _scale_wide(picture: Image.Image) -> np.ndarray:
     values = np.asarray(picture, np.float64)
     if picture.mode == "F":
         low, high = np.nanmin(values), np.nanmax(values)
-        if 0 <= low and high <= 1:
+        if low >= 0 and high <= 1:
             values = values * 255
         elif high > 255 or low < 0:
             values = (values - low) / max(high - low, 1e-12) * 255

@@ -8,7 +8,6 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,36 @@ from pipelines.errors import UserError
 if TYPE_CHECKING:
     from pipelines.data.images import ImageDataConfig
 
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jfif"}
+EXTENSIONS = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".jfif",
+}
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
          "test": "test", "testing": "test"}  # fmt: skip
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 KERAS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FASHION = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -81,9 +104,7 @@ def load(config: ImageDataConfig, source: str) -> Raw:
             return _npz(path)
         if suffix in (".csv", ".tsv", ".txt"):
             return _csv(path, config)
-        raise UserError(
-            f"data.source {source}: a file must be .csv, .tsv or .npz; pictures go into one folder a class"
-        )
+        raise UserError(f"data.source {source}: a file must be .csv, .tsv or .npz; pictures go into one folder a class")
     if is_function_name(source):
         function = import_function(source, "data.source")
         return _from_value(call(function, what=f"data.source {source}"), source)
@@ -220,7 +241,10 @@ def _in_keras_cache(folder: str) -> bool:
 def _idx_folder(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     pairs = {"train": "train", "test": "t10k"}
     return {
-        part: (read_idx(folder / f"{stem}-images-idx3-ubyte.gz"), read_idx(folder / f"{stem}-labels-idx1-ubyte.gz"))
+        part: (
+            read_idx(folder / f"{stem}-images-idx3-ubyte.gz"),
+            read_idx(folder / f"{stem}-labels-idx1-ubyte.gz"),
+        )
         for part, stem in pairs.items()
     }
 
@@ -283,9 +307,9 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
     shapes = {image.shape for image in images}
     if len(shapes) == 1:
         return np.stack(images)
-    from pipelines.data.decode import read
+    from pipelines.data.decode import Channels, read
 
-    channels = "grey" if {shape[-1] for shape in shapes} == {1} else "rgb"
+    channels: Channels = "grey" if {shape[-1] for shape in shapes} == {1} else "rgb"
     squeezed = [image[..., 0] if image.shape[-1] == 1 else image for image in images]
     return np.stack([read(image, 224, 224, channels, "crop") for image in squeezed])
 
@@ -293,28 +317,22 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
 def _folder(root: Path) -> Raw:
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not _hidden(p))
     named = {PARTS[p.name.lower()]: p for p in folders if p.name.lower() in PARTS}
-    if "train" in named:
-        raw = Raw({})
-        for part, folder in named.items():
-            inner = _class_folders(folder, root, raw)
-            if inner is not None:
-                raw.parts[part] = inner
-        return raw
     raw = Raw({})
-    part = _class_folders(root, root, raw)
-    assert part is not None
-    raw.parts["all"] = part
+    for part, folder in (named if "train" in named else {"all": root}).items():
+        raw.parts[part] = _class_folders(folder, root, raw)
     return raw
 
 
-def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart | None:
+def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
     pictures: list[Path] = []
     labels: list[str] = []
     for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p)):
         files = sorted(p for p in sub.rglob("*") if p.is_file() and not _hidden(p))
         found = [p for p in files if p.suffix.lower() in EXTENSIONS]
         if len(found) < len(files):
-            raw.notes.append(f"{len(files) - len(found)} files in {sub.relative_to(root)} are no pictures by their name")
+            raw.notes.append(
+                f"{len(files) - len(found)} files in {sub.relative_to(root)} are no pictures by their name"
+            )
         if not found:
             raw.notes.append(f"the class folder {sub.relative_to(root)} holds no pictures")
         pictures += found
@@ -368,14 +386,15 @@ def _csv(path: Path, config: ImageDataConfig) -> Raw:
     return raw
 
 
-def _column(table: Any, chosen: str | None, usual: tuple[str, ...], option: str, path: Path, optional: bool = False) -> Any:
+def _column(
+    table: Any, chosen: str | None, usual: tuple[str, ...], option: str, path: Path, optional: bool = False
+) -> Any:
     if chosen is not None:
         if chosen not in table.columns:
             raise UserError(f"data.{option} {chosen!r} is not a column of {path}: it has {', '.join(table.columns)}")
         return chosen
     lower: dict[str, str] = {name.lower(): name for name in table.columns}
-    find: Callable[[], str | None] = lambda: next((lower[name] for name in usual if name in lower), None)  # noqa: E731
-    found = find()
+    found = next((lower[name] for name in usual if name in lower), None)
     if found is None and not optional:
         raise UserError(f"{path} has no column named {' or '.join(usual)}: say which with --data.{option} "
                         f"(it has {', '.join(table.columns)})")  # fmt: skip

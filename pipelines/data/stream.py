@@ -100,7 +100,8 @@ class Stream:
             batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=tf.data.AUTOTUNE)
         else:
             batches = plans.map(
-                lambda indices, seed: transform(*reader(indices), seed=seed), num_parallel_calls=tf.data.AUTOTUNE
+                lambda indices, seed: transform(*reader(indices), seed=seed),
+                num_parallel_calls=tf.data.AUTOTUNE,
             )
         dataset = batches.prefetch(tf.data.AUTOTUNE)
         # Keras asks once how many batches an epoch has. A pass that starts in the middle has fewer: without this,

@@ -44,9 +44,7 @@ def evaluate(task: Task, config: Any, path: str, source: str | None) -> None:
     say(f"scores: {run.path / name}")
 
 
-def predict(
-    task: Task, path: str, inputs: Sequence[str], out: str | None, kind: str | None, overwrite: bool
-) -> None:
+def predict(task: Task, path: str, inputs: Sequence[str], out: str | None, kind: str | None, overwrite: bool) -> None:
     """Writes a row for each input to standard output or a file; unreadable inputs get a row that says why.
 
     Raises:

@@ -7,6 +7,8 @@ import platform
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -25,8 +27,7 @@ def select(backend: str | None) -> None:
     Raises:
         UserError: Keras already runs on another one, or the package is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if backend is not None:
         if "keras" in sys.modules:
             import keras
@@ -41,12 +42,36 @@ def select(backend: str | None) -> None:
     if chosen is not None and chosen not in MODULES:
         raise UserError(f"KERAS_BACKEND must be one of {', '.join(MODULES)}, got {chosen!r}")
     try:
-        import keras
+        with _native_messages_hidden():
+            import keras
+            import tensorflow as tf  # reads the data on every backend
+
+            tf.config.list_physical_devices()
     except ImportError as error:
         extra = f"; install it with: pip install 'keras-task-pipelines[{chosen}]'" if chosen != "tensorflow" else ""
         raise UserError(f"Keras cannot use the backend {chosen!r}: {error}{extra}") from None
     if keras.backend.backend() != "tensorflow":
         _leave_devices_to_the_backend()
+
+
+@contextmanager
+def _native_messages_hidden() -> Iterator[None]:
+    """TensorFlow's native code greets with a page about oneDNN and CUDA before it looks at any log level.
+
+    Python's own errors still come through; a user who sets TF_CPP_MIN_LOG_LEVEL=0 sees everything.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _leave_devices_to_the_backend() -> None:

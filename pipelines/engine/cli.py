@@ -200,7 +200,13 @@ def explain(message: str, known: Iterable[str]) -> str:
 
 
 def _kind(kind: str) -> str:
-    simple = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "dict": "a mapping"}
+    simple = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "text",
+        "dict": "a mapping",
+    }
     if options := _literals(kind):
         return f"one of {', '.join(options)}"
     if match := re.fullmatch(r"<class '(\w+)'>", kind.strip()):

@@ -42,7 +42,12 @@ class OptimizerConfig:
             value = getattr(self, option)
             check(value is None or 0 < value < math.inf, f"optimizer.{option}", "a positive number", value)
         decay = self.weight_decay
-        check(decay is None or 0 <= decay < math.inf, "optimizer.weight_decay", "zero or a positive number", decay)
+        check(
+            decay is None or 0 <= decay < math.inf,
+            "optimizer.weight_decay",
+            "zero or a positive number",
+            decay,
+        )
 
 
 @dataclass
@@ -55,9 +60,7 @@ class ScheduleConfig:
         final: Learning rate at the end, as a fraction of the peak.
     """
 
-    name: Literal["constant", "cosine", "one-cycle", "warmup-stable-decay", "polynomial", "exponential"] = (
-        "one-cycle"
-    )
+    name: Literal["constant", "cosine", "one-cycle", "warmup-stable-decay", "polynomial", "exponential"] = "one-cycle"
     warmup: float = 0.2
     final: float = 0.001
 
@@ -97,7 +100,12 @@ class FitConfig:
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "fit.epochs", "at least 1", self.epochs)
         check(self.batch_size >= 1, "fit.batch_size", "at least 1", self.batch_size)
-        check(0 <= self.label_smoothing < 1, "fit.label_smoothing", "at least 0 and below 1", self.label_smoothing)
+        check(
+            0 <= self.label_smoothing < 1,
+            "fit.label_smoothing",
+            "at least 0 and below 1",
+            self.label_smoothing,
+        )
         check(0 <= self.ema < 1, "fit.ema", "at least 0 and below 1", self.ema)
         check(self.steps_per_execution >= 0, "fit.steps_per_execution", "0 or more", self.steps_per_execution)
         check(self.checkpoint_seconds > 0, "fit.checkpoint_seconds", "positive", self.checkpoint_seconds)

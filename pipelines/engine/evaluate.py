@@ -164,8 +164,7 @@ def _checked(labels: np.ndarray, probabilities: np.ndarray, number: int) -> tupl
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= number:
         raise ValueError(
-            f"labels must be integers from 0 to {number - 1}, "
-            f"got {labels.dtype} from {labels.min()} to {labels.max()}"
+            f"labels must be integers from 0 to {number - 1}, got {labels.dtype} from {labels.min()} to {labels.max()}"
         )
     broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if broken:
@@ -280,9 +279,7 @@ def _mean_defined(scores: np.ndarray) -> np.ndarray:
     return np.divide(np.nansum(scores, axis=0), number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def _ranking_draws(
-    labels: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int
-) -> dict[str, np.ndarray]:
+def _ranking_draws(labels: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int) -> dict[str, np.ndarray]:
     """ROC AUC and average precision, each the mean over classes, on each resample: name to (resamples,)."""
     rankings = [_ranking(labels == k, probabilities[:, k]) for k in np.unique(labels)]
     blocks = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -92,7 +92,7 @@ def reliability_diagram(bins: Reliability) -> Figure:
         upper.bar(centers[filled], bins.accuracy[filled], widths[filled] * 0.92, color=BLUE, label="accuracy")
         upper.scatter(bins.confidence[filled], bins.accuracy[filled], color=ORANGE, s=14, zorder=3, label="bin mean")
         upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-        upper.legend(frameon=False, loc="upper left")
+        upper.legend(loc="upper left")
         lower.bar(centers, bins.counts, widths * 0.92, color=GREY)
         lower.set(xlabel="confidence", ylabel="predictions")
     return figure
@@ -134,7 +134,7 @@ def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: S
     return figure
 
 
-def show(axes, image: np.ndarray, alpha: float = 1.0) -> None:  # type: ignore[no-untyped-def]
+def show(axes: Any, image: np.ndarray, alpha: float = 1.0) -> None:
     """One picture without ticks; pixels stay sharp when it is small."""
     grey = image.shape[-1] == 1
     sharp = "nearest" if max(image.shape[:2]) <= 64 else "antialiased"

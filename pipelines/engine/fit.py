@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
@@ -40,7 +40,7 @@ class Objective:
     loss: Any
     metrics: Sequence[Any]
     monitor: str
-    mode: str
+    mode: Literal["min", "max"]
 
 
 @dataclass(frozen=True)

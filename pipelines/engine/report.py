@@ -85,7 +85,12 @@ class Section:
 
 
 def write_report(
-    path: str | os.PathLike[str], *, title: str, lead: str, headline: Sequence[Headline], sections: Sequence[Section]
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    lead: str,
+    headline: Sequence[Headline],
+    sections: Sequence[Section],
 ) -> None:
     """Writes the report, whole or not at all; all text is escaped."""
     import jinja2

@@ -85,7 +85,11 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
                 "spec.json": {"task": task.name, **task.spec(config, data)},
             }
             run = RunDir.create(
-                config.run.out, task.name, config.run.name, texts={"config.yaml": to_yaml(config)}, values=values
+                config.run.out,
+                task.name,
+                config.run.name,
+                texts={"config.yaml": to_yaml(config)},
+                values=values,
             )
             write_csv(run.split, data.assignment())
             stack.enter_context(run.locked())
@@ -104,9 +108,7 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         return _finish(task, config, data, model, history, run)
 
 
-def _finish(
-    task: Task, config: TrainConfig, data: Any, model: keras.Model, history: fit.History, run: RunDir
-) -> Run:
+def _finish(task: Task, config: TrainConfig, data: Any, model: keras.Model, history: fit.History, run: RunDir) -> Run:
     from pipelines.engine import figures
     from pipelines.engine.files import whole
 
@@ -167,7 +169,8 @@ def _tell(data: Any) -> None:
         say(f"note: {note}")
     if data.summary.duplicates:
         part, name, other, copy = data.summary.duplicates[0]
-        say(f"warning: {len(data.summary.duplicates)} samples are in two parts, such as {name} ({part}) and {copy} ({other})")
+        number = len(data.summary.duplicates)
+        say(f"warning: {number} samples are in two parts, such as {name} ({part}) and {copy} ({other})")
 
 
 def _check_same(run: RunDir, fingerprint: str) -> None:
@@ -208,6 +211,8 @@ def _init_from(model: keras.Model, source: str, task: Task) -> None:
         if fitting[number]:
             a.assign(b)
         elif number < len(ours) - 2:
-            raise UserError(f"run.init_from {source}: {b.path} has shape {tuple(b.shape)}, the model's {tuple(a.shape)}")
+            raise UserError(
+                f"run.init_from {source}: {b.path} has shape {tuple(b.shape)}, the model's {tuple(a.shape)}"
+            )
     if not all(fitting):
         say("note: the last layer has another number of classes and starts anew")

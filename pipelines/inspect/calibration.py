@@ -33,10 +33,7 @@ class Reliability:
     def to_json(self) -> dict[str, list[float | None]]:
         """The four arrays as lists; the NaN of empty bins becomes None."""
         names = ("edges", "confidence", "accuracy", "counts")
-        return {
-            name: [None if np.isnan(x) else x for x in np.asarray(getattr(self, name)).tolist()]
-            for name in names
-        }
+        return {name: [None if np.isnan(x) else x for x in np.asarray(getattr(self, name)).tolist()] for name in names}
 
 
 def bin_edges(bins: int) -> np.ndarray:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 BACKBONE = "backbone"
 
 
-def build(builder: str, input_shape: tuple[int, int, int], classes: int, *, weights: str, dropout: float) -> keras.Model:
+def build(
+    builder: str, input_shape: tuple[int, int, int], classes: int, *, weights: str, dropout: float
+) -> keras.Model:
     """A model from raw pictures 0..255 to logits: preprocessing, backbone, pooling, one new layer.
 
     Args:

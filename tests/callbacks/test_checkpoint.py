@@ -1,0 +1,150 @@
+import keras
+import numpy as np
+import pytest
+
+import regularizers
+from callbacks import Checkpoint, CheckpointError, EarlyStopping, TensorBoard
+from optimizers import registry, schedules
+from pipelines.data.stream import Stream
+
+X = np.random.default_rng(0).normal(size=(200, 8)).astype("float32")
+Y = (X[:, 0] > 0).astype("int32")
+EPOCHS = 3
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopAfter(keras.callbacks.Callback):
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted
+
+
+def make(units=16):
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            layers.Dense(units, "relu"),
+            layers.Dropout(0.3),
+            layers.BatchNormalization(),
+            layers.Dense(2),
+        ]
+    )
+    regularizers.apply(model, "l2", 1e-4)
+    rate = schedules.get("one-cycle", peak=1e-2, steps=EPOCHS * 12, warmup=0.2)
+    model.compile(
+        registry.get("adamw", learning_rate=rate, ema=0.9, model=model),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=["accuracy"],
+    )
+    model.evaluate(X[:16], Y[:16], verbose=0)
+    return model
+
+
+def run(folder, stop_after=None):
+    model = make()
+    stream = Stream(lambda i: (X[i], Y[i]), [((8,), "float32"), ((), "int32")], 200, batch_size=16, seed=1)
+    stopping = EarlyStopping("val_accuracy", mode="max")
+    board = TensorBoard(folder / "logs")
+    checkpoint = Checkpoint(folder / "kept", track=[stopping, board], stream=stream, every_steps=4)
+    start = checkpoint.restore(model)
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=False), stopping, board, checkpoint]
+    if stop_after:
+        callbacks.append(StopAfter(stop_after))
+    try:
+        history = model.fit(
+            stream.dataset,
+            validation_data=(X, Y),
+            initial_epoch=start,
+            epochs=start if checkpoint.finished else EPOCHS,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except Interrupted:
+        return None
+    return model.get_weights(), history.history.get("loss", []), checkpoint
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("stops", [[7], [12], [5, 9, 4], [13, 13]])
+def test_interrupted_training_ends_with_the_same_weights(tmp_path, stops):
+    weights, losses, _ = run(tmp_path / "whole")
+    for stop in stops:
+        run(tmp_path / "torn", stop)
+    resumed, rest, _ = run(tmp_path / "torn")
+    assert same(weights, resumed)
+    assert rest == losses[-len(rest) :]
+
+
+def test_finished_training_is_not_repeated(tmp_path):
+    weights, _, _ = run(tmp_path)
+    again, losses, checkpoint = run(tmp_path)
+    assert checkpoint.finished
+    assert losses == []
+    assert same(weights, again)
+
+
+def test_torn_checkpoint_falls_back_and_says_so(tmp_path):
+    weights, _, _ = run(tmp_path / "whole")
+    run(tmp_path / "torn", 15)
+    newest = sorted((tmp_path / "torn" / "kept").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    resumed, _, checkpoint = run(tmp_path / "torn")
+    assert same(weights, resumed)
+    assert newest.name in checkpoint.messages[0]
+
+
+def test_flipped_bit_is_found(tmp_path):
+    run(tmp_path, 15)
+    newest = sorted((tmp_path / "kept").iterdir())[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    model = make()
+    checkpoint = Checkpoint(tmp_path / "kept", track=[EarlyStopping("loss", mode="min"), TensorBoard(tmp_path)])
+    checkpoint.restore(model)
+    assert newest.name in checkpoint.messages[0]
+
+
+def test_no_readable_checkpoint_is_an_error(tmp_path):
+    run(tmp_path, 15)
+    for path in (tmp_path / "kept").iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="none of the 2 checkpoints"):
+        Checkpoint(tmp_path / "kept").restore(make())
+
+
+def test_another_model_is_an_error(tmp_path):
+    run(tmp_path, 15)
+    with pytest.raises(CheckpointError, match="shape"):
+        Checkpoint(tmp_path / "kept").restore(make(units=8))
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    run(tmp_path)
+    assert [p.name for p in sorted((tmp_path / "kept").iterdir())] == [
+        "epoch-00002-step-0000008.npz",
+        "epoch-00003-step-0000000.npz",
+    ]
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match="keep"):
+        Checkpoint(tmp_path, keep=0)
+    with pytest.raises(ValueError, match="stream"):
+        Checkpoint(tmp_path, every_steps=3)
+    with pytest.raises(ValueError, match="compile"):
+        Checkpoint(tmp_path).restore(keras.Sequential([keras.layers.Dense(1)]))

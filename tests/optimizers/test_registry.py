@@ -1,0 +1,60 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from optimizers import registry
+
+X = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+Y = X @ np.arange(6, dtype="float32")[:, None] / 6
+
+
+def model():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential([keras.Input((6,)), layers.Dense(8, "relu"), layers.LayerNormalization(), layers.Dense(1)])
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", registry.names())
+def test_every_optimizer_learns_with_its_defaults(name):
+    net = model()
+    net.compile(registry.get(name, model=net), "mse")
+    first = net.evaluate(X, Y, verbose=0)
+    net.fit(X, Y, epochs=15, batch_size=16, verbose=0)
+    assert net.evaluate(X, Y, verbose=0) < first
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_config_round_trip(name):
+    optimizer = registry.get(name, learning_rate=0.01)
+    again = type(optimizer).from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+
+
+def test_decay_spares_vectors():
+    net = model()
+    optimizer = registry.get("adamw", learning_rate=0.1, weight_decay=0.5, model=net)
+    before = [np.array(w) for w in net.get_weights()]
+    optimizer.build(net.trainable_variables)
+    zeros = [keras.ops.zeros_like(v) for v in net.trainable_variables]
+    optimizer.apply(zeros, net.trainable_variables)
+    for old, new in zip(before, net.get_weights(), strict=True):
+        np.testing.assert_allclose(new, old * (0.95 if old.ndim > 1 else 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [("adamm", {}, "did you mean adam"), ("adam", {"beta1": 0.9}, "did you mean beta_1"), ("sgd", {"zzz": 1}, "it has")],
+)
+def test_unknown_names_are_explained(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        registry.get(name, **settings)
+
+
+def test_listing_imports_no_keras():
+    code = "import runpy, sys; runpy.run_module('optimizers', run_name='__main__'); assert 'keras' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in registry.names())
