@@ -26,8 +26,9 @@ Figures = Callable[[keras.Model, int], Mapping[str, "Figure"]]
 class TensorBoard(keras.callbacks.Callback):
     """Writes what TensorBoard shows, without TensorFlow and without slowing the steps.
 
-    Keras's own needs TensorFlow and starts its step anew at each `fit`. Here the step goes on after a resume, and
-    what an interrupted run had written beyond its checkpoint is marked as void.
+    Keras's own needs TensorFlow and starts its step anew at each `fit`. Here every value stands at the number of
+    training steps done; the count goes on after a resume, and what an interrupted run had written beyond its checkpoint
+    is marked as void.
 
     Args:
         log_dir: Folder of the logs; the training values go to `train/`, the validation ones to `validation/`, so that
@@ -54,7 +55,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.text = dict(text or {})
         self.figures = figures
         self.step = 0
-        self._resumed = False
+        self._resumed_at: int | None = None
         self._last_epoch = 0
         self._writers: dict[str, EventFileWriter] = {}
 
@@ -65,18 +66,19 @@ class TensorBoard(keras.callbacks.Callback):
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `get_state` gave."""
         self.step, self._last_epoch = int(state["step"]), int(state["last_epoch"])
-        self._resumed = True
+        self._resumed_at = self.step
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        if not self._resumed:
+        if self._resumed_at is None:
             for tag, text in self.text.items():
                 self._write("train", tag, _text(text), 0)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._epoch_start = time.perf_counter()
+        self._steps_before = self.step
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.step += 1
+        self.step = self._steps_before + batch + 1
         if self.update_freq != "epoch" and self.step % self.update_freq == 0:
             for name, value in (logs or {}).items():
                 self._scalar("train", f"batch_{name}", value, self.step)
@@ -84,12 +86,12 @@ class TensorBoard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         for name, value in (logs or {}).items():
             if name == "learning_rate":
-                self._scalar("train", name, value, epoch)
+                self._scalar("train", name, value, self.step)
             elif name.startswith("val_"):
-                self._scalar("validation", f"epoch_{name[4:]}", value, epoch)
+                self._scalar("validation", f"epoch_{name[4:]}", value, self.step)
             else:
-                self._scalar("train", f"epoch_{name}", value, epoch)
-        self._scalar("train", "epoch_seconds", time.perf_counter() - self._epoch_start, epoch)
+                self._scalar("train", f"epoch_{name}", value, self.step)
+        self._scalar("train", "epoch_seconds", time.perf_counter() - self._epoch_start, self.step)
         self._last_epoch = epoch
         for writer in self._writers.values():
             writer.flush()
@@ -97,7 +99,7 @@ class TensorBoard(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         if self.figures is not None:
             for tag, figure in self.figures(self.model, self._last_epoch).items():
-                self._write("validation", tag, _picture(figure), self._last_epoch)
+                self._write("validation", tag, _picture(figure), self.step)
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
@@ -109,10 +111,10 @@ class TensorBoard(keras.callbacks.Callback):
     def _write(self, part: str, tag: str, value: Summary.Value, step: int) -> None:
         if part not in self._writers:
             self._writers[part] = EventFileWriter(str(self.log_dir / part))
-            if self._resumed:
+            if self._resumed_at is not None:
                 # TensorBoard then drops what an earlier file says about this step and later ones.
-                start = Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
-                self._writers[part].add_event(start)
+                log = SessionLog(status=SessionLog.START)
+                self._writers[part].add_event(Event(wall_time=time.time(), step=self._resumed_at + 1, session_log=log))
         value.tag = tag
         self._writers[part].add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
 

@@ -223,7 +223,9 @@ def explain(model: Any, spec: dict[str, Any], images: Any, names: list[str]) -> 
 
     probabilities = probabilities_of(model, images)
     predicted = probabilities.argmax(1)
-    captions = [f"{name}\n{spec['classes'][k]} {p[k]:.0%}" for name, k, p in zip(names, predicted, probabilities, strict=True)]
+    captions = [
+        f"{name}\n{spec['classes'][k]} {p[k]:.0%}" for name, k, p in zip(names, predicted, probabilities, strict=True)
+    ]
     maps = {
         "Grad-CAM": grad_cam(model, images, predicted),
         "integrated gradients": integrated_gradients(model, images, predicted),

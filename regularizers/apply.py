@@ -12,12 +12,13 @@ PENALTIES: dict[str, Callable[[float], keras.Regularizer]] = {
     "elastic": lambda strength: keras.regularizers.L1L2(l1=strength, l2=strength),
 }
 # Keras's layers name the regularizer of each kernel after it, with these exceptions.
-KERNELS = {
-    "kernel": "kernel_regularizer",
-    "recurrent_kernel": "recurrent_regularizer",
-    "depthwise_kernel": "depthwise_regularizer",
-    "pointwise_kernel": "pointwise_regularizer",
-}
+KERNELS = (
+    ("kernel", "kernel_regularizer"),
+    ("kernel", "depthwise_regularizer"),
+    ("recurrent_kernel", "recurrent_regularizer"),
+    ("depthwise_kernel", "depthwise_regularizer"),
+    ("pointwise_kernel", "pointwise_regularizer"),
+)
 
 
 def names() -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def apply(
 
 def _kernels(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, str, keras.Variable]]:
     for layer in model._flatten_layers(include_self=False):
-        for kernel, attribute in KERNELS.items():
+        for kernel, attribute in KERNELS:
             # Where a layer computes its kernel (LoRA, quantization), the variable hides behind an underscore.
             variable = getattr(layer, f"_{kernel}", None)
             variable = getattr(layer, kernel, None) if variable is None else variable

@@ -116,6 +116,8 @@ def smooth(images: Any) -> Any:
     """PIL's SMOOTH filter; the border stays as it is."""
     import tensorflow as tf
 
+    if min(images.shape[1:3]) < 3:
+        return images
     channels = images.shape[-1]
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32)[:, :, None, None] / 13
     inner = tf.nn.depthwise_conv2d(images, tf.tile(kernel, [1, 1, channels, 1]), [1, 1, 1, 1], "VALID")

@@ -47,7 +47,11 @@ def test_decay_spares_vectors():
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
-    [("adamm", {}, "did you mean adam"), ("adam", {"beta1": 0.9}, "did you mean beta_1"), ("sgd", {"zzz": 1}, "it has")],
+    [
+        ("adamm", {}, "did you mean adam"),
+        ("adam", {"beta1": 0.9}, "did you mean beta_1"),
+        ("sgd", {"zzz": 1}, "it has"),
+    ],
 )
 def test_unknown_names_are_explained(name, settings, message):
     with pytest.raises(ValueError, match=message):

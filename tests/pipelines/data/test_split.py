@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.data.split import stratified
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.floats(0, 0.9), st.integers(0, 1000))
+def test_each_class_gives_its_share(labels, fraction, seed):
+    labels = np.array(labels)
+    chosen = stratified(labels, fraction, seed=seed)
+    for label in np.unique(labels):
+        count, taken = (labels == label).sum(), chosen[labels == label].sum()
+        assert taken < count
+        least = 1 if fraction > 0 and count >= 3 else 0
+        assert abs(taken - max(fraction * count, least)) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20)), min_size=1, max_size=150), st.integers(0, 99))
+def test_groups_are_never_torn(rows, seed):
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    chosen = stratified(labels, 0.3, seed=seed, groups=groups.tolist())
+    assert not set(groups[chosen]) & set(groups[~chosen])
+
+
+def test_seed_decides():
+    labels = np.repeat([0, 1], 50)
+    assert (stratified(labels, 0.3, seed=1) == stratified(labels, 0.3, seed=1)).all()
+    assert (stratified(labels, 0.3, seed=1) != stratified(labels, 0.3, seed=2)).any()
+
+
+def test_bad_fraction():
+    with pytest.raises(ValueError, match="fraction"):
+        stratified(np.zeros(3), 1.0, seed=0)

@@ -1,0 +1,49 @@
+import base64
+import re
+
+import numpy as np
+
+from pipelines.engine import figures
+from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, write_report
+
+
+def test_report_is_self_contained_and_escaped(tmp_path):
+    figure = figures.confusion_matrix(np.array([[3, 1], [0, 2]]), ("<script>", "b"))
+    sections = [
+        Section(
+            "A & B",
+            [
+                Text("<b>x</b>"),
+                Table(("name", "n"), [("<script>alert(1)</script>", "1")]),
+                Picture("confusion", figure, "caption", 'alt "quoted"'),
+                Details("more", "a: <1>"),
+            ],
+        )
+    ]
+    write_report(tmp_path / "r.html", title="T", lead="L", headline=[Headline("h", "1")], sections=sections)
+    html = (tmp_path / "r.html").read_text()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", html)
+    assert base64.b64decode(re.search(r"base64,([^\"]+)", html)[1]).startswith(b"\x89PNG")
+    save_figures(tmp_path / "f", sections)
+    assert (tmp_path / "f" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_numbers_are_told_from_names():
+    assert Table(("a", "b", "c"), [("x", "1.0", "y"), ("z", "-2", "3")]).numeric == {1}
+
+
+def test_every_figure_draws():
+    images = np.zeros((3, 8, 8, 1), np.uint8)
+    history = {"loss": [1, 0.5], "val_loss": [1, 0.6], "learning_rate": [0.1, 0.01], "seconds": [1, 1]}
+    drawn = [
+        figures.learning_curves(history),
+        figures.confusion_matrix(np.eye(60, dtype=int), [f"class number {i}" for i in range(60)]),
+        figures.gallery(images, ["a", "b", "c"], [True, False, True]),
+        figures.explanations(images, {"signed": np.ones((3, 8, 8)) * -1, "plain": np.ones((3, 8, 8))}, ["a", "b", "c"]),
+    ]
+    for figure in drawn:
+        assert figures.png(figure).startswith(b"\x89PNG")
+    titles = [axes.get_title() for axes in drawn[0].axes]
+    assert titles == ["loss", "learning rate"]
