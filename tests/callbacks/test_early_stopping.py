@@ -43,7 +43,7 @@ def test_max_is_the_other_direction():
 
 
 def test_missing_value_is_named():
-    with pytest.raises(ValueError, match="no value 'val_auc'.*val_loss"):
+    with pytest.raises(ValueError, match=r"no value 'val_auc'.*val_loss"):
         follow(EarlyStopping("val_auc", mode="max"), [1])
 
 

@@ -21,8 +21,13 @@ def cli(*argv, cwd, **environment):
     command = [sys.executable, "-m", "pipelines.image_classify", *map(str, argv)]
     path = os.pathsep.join(p for p in sys.path if p)
     return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, **environment}
-    )  # fmt: skip
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +185,8 @@ def test_own_model_and_loader(photos, tmp_path):
         "class Half(keras.layers.Layer):\n"
         "    def call(self, x): return x / 255\n"
         "def build(shape, classes):\n"
-        "    return keras.Sequential([keras.Input(shape), Half(), keras.layers.Flatten(), keras.layers.Dense(classes)])\n"
+        "    layers = [keras.Input(shape), Half(), keras.layers.Flatten(), keras.layers.Dense(classes)]\n"
+        "    return keras.Sequential(layers)\n"
         "def load():\n"
         "    x = np.random.default_rng(0).integers(0, 255, (60, 6, 6), dtype='uint8')\n"
         "    return x, (x.mean((1, 2)) > 127).astype(int)\n"
@@ -194,14 +200,14 @@ def test_own_model_and_loader(photos, tmp_path):
 def test_two_phase_fine_tuning(photos, tmp_path, monkeypatch):
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[8], input_conv_kernel_sizes=[3], stackwise_num_filters=[8, 16],
+        input_conv_filters=[8], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
         stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2], block_type="basic_block",
     )  # fmt: skip
     backbone.save_to_preset(tmp_path / "preset")
     keras_hub.layers.ResNetImageConverter(scale=1 / 255).save_to_preset(tmp_path / "preset")
     done = cli(
-        "--data", photos, "--model.builder", f"kerashub:{tmp_path / 'preset'}", "--model.head_epochs", "2", "--epochs", "2",
-        "--batch_size", "4", "--resamples", "10", "--run.name", "fine", cwd=tmp_path,
+        "--data", photos, "--model.builder", f"kerashub:{tmp_path / 'preset'}", "--model.head_epochs", "2",
+        "--epochs", "2", "--batch_size", "4", "--resamples", "10", "--run.name", "fine", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "image_classify" / "fine"

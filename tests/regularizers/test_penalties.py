@@ -62,7 +62,7 @@ def test_l2_shrinks_what_is_trained():
 
 @pytest.mark.parametrize("arguments", [("l3", 0.1), ("l2", -1.0), ("l2", None)])
 def test_bad_arguments(arguments):
-    with pytest.raises(ValueError, match="regularizer|strength"):
+    with pytest.raises(ValueError, match=r"regularizer|strength"):
         regularizers.apply(make(), *arguments)
 
 

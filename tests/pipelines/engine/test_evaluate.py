@@ -44,5 +44,5 @@ def test_odd_data():
     assert one.metrics["accuracy"].value == 1
     absent = classification(np.array([0, 1, 1]), np.full((3, 3), 1 / 3), "abc", seed=0, resamples=10)
     assert np.isnan(absent.per_class[2].recall)
-    with pytest.raises(Exception, match="diverged|finite"):
+    with pytest.raises(Exception, match=r"diverged|finite"):
         classification(np.array([0, 1]), np.full((2, 2), np.nan), "ab", seed=0)

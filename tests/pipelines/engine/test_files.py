@@ -7,7 +7,7 @@ from pipelines.errors import UserError
 
 def test_whole_or_not_at_all(tmp_path):
     target = tmp_path / "a" / "b.txt"
-    with pytest.raises(ZeroDivisionError), whole(target) as aside:
+    with pytest.raises(ZeroDivisionError), whole(target) as aside:  # noqa: PT012
         aside.write_text("half")
         raise ZeroDivisionError
     assert list(target.parent.iterdir()) == []
