@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import os
 import re
@@ -355,7 +356,7 @@ def _csv(path: Path, config: ImageDataConfig) -> Raw:
 
     try:
         table = pd.read_csv(path, sep=None, engine="python", dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except (OSError, ValueError, UnicodeError, pd.errors.ParserError) as error:
+    except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"data.source {path} cannot be read as CSV: {one_line(error)}") from None
     table.columns = [str(name).strip() for name in table.columns]
     image = _column(table, config.image_column, ("image", "path", "file", "filename", "image_path", "filepath"),

@@ -8,7 +8,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_type_hints
 
 from pipelines.errors import UserError
 
@@ -149,6 +149,11 @@ def from_dict(config: type[C], values: Mapping[str, Any]) -> C:
     """A configuration from nested dictionaries, each value checked as on the command line."""
     import jsonargparse
 
+    names = option_names(config)
+    groups = {name.partition(".")[0] for name in names}
+    for key in values:
+        if key not in groups:
+            raise UserError(f"unknown option {key}{_suggestion(str(key), [*groups, *names])}")
     whole = {key: value for key, value in values.items() if dataclasses.is_dataclass(value)}
     parser = train_parser(config, "", "", "")
     try:
@@ -158,18 +163,23 @@ def from_dict(config: type[C], values: Mapping[str, Any]) -> C:
     return build(config, {**parsed.as_dict(), **whole})
 
 
-def build(config: type[C], values: Mapping[str, Any]) -> C:
+def build(config: type[C], values: Mapping[str, Any], prefix: str = "") -> C:
     """Nested dictionaries into the nested dataclass, whose own checks then speak.
 
     Raises:
-        UserError: A value is out of its range.
+        UserError: A value is missing or out of its range.
     """
     hints = get_type_hints(config)
     arguments: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = values[field.name]
-        nested = dataclasses.is_dataclass(hints[field.name]) and isinstance(value, Mapping)
-        arguments[field.name] = build(hints[field.name], value) if nested else value
+        kind, value, name = hints[field.name], values[field.name], prefix + field.name
+        if dataclasses.is_dataclass(kind) and not dataclasses.is_dataclass(value):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{name}: expected a mapping of options, got {value!r}")
+            value = build(cast(type, kind), value, f"{name}.")
+        elif value is None and type(None) not in get_args(kind):
+            raise UserError(f"{name}: expected {_kind(str(kind))}, got null")
+        arguments[field.name] = value
     try:
         return config(**arguments)
     except ValueError as error:
@@ -189,6 +199,12 @@ def explain(message: str, known: Iterable[str]) -> str:
         name = f"{match[1]}.{match[2]}" if match[1] else match[2]
         return f"unknown option {name}{_suggestion(name, [option.lstrip('-') for option in known])}"
     if match := re.search(r"Parser key \"([^\"]+)\":.*?Expected an? (.+?)\.? Got value: (.*)", text):
+        name, kind, value = match.groups()
+        return f"{name}: expected {_kind(kind)}, got {_quoted(value)}{_near(kind, value)}"
+    union = (
+        r"\"([^\"]+)\":? Does not validate against any of the Union subtypes Subtypes: (\[.*?\]) Errors:.*value: (.*)"
+    )
+    if match := re.search(union, text):
         name, kind, value = match.groups()
         return f"{name}: expected {_kind(kind)}, got {_quoted(value)}{_near(kind, value)}"
     if match := re.search(r"File does not exist: '?([^']+)'?", text):

@@ -67,6 +67,8 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         check(0 <= self.warmup < 1, "schedule.warmup", "at least 0 and below 1", self.warmup)
         check(0 <= self.final <= 1, "schedule.final", "between 0 and 1", self.final)
+        if self.name == "exponential":
+            check(self.final > 0, "schedule.final", "positive for an exponential schedule", self.final)
 
 
 @dataclass

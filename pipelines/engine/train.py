@@ -78,6 +78,7 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         objective = task.objective(config, data)
         if config.run.init_from is not None:
             _init_from(model, config.run.init_from, task)
+        fit.compile_model(model, config, objective, steps=1)  # bad settings are known before anything is written
         fingerprint = data.summary.fingerprint
         if run is None:
             values = {

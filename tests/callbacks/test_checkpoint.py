@@ -97,6 +97,21 @@ def test_finished_training_is_not_repeated(tmp_path):
     assert same(weights, again)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def exact():
+    """The promise is for deterministic operations: without them TensorFlow's sums depend on its threads."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    yield
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()
+
+
 def test_torn_checkpoint_falls_back_and_says_so(tmp_path):
     weights, _, _ = run(tmp_path / "whole")
     run(tmp_path / "torn", 15)

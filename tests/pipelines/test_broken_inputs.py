@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,7 @@ FILES = [
 SOURCES = [
     ("nowhere", "not found"), ("./nowhere/at/all", "not found"), ("photos/nowhere", "not found"), ("keras:mnits", "unknown"),
     ("keras:", "unknown"), ("tfds:", "needs a name"), ("tfds:no_such_set_at_all", "could not be prepared"), ("samples", "not found"),
-    ("sklearn:digits", "no module"), ("mine:absent", "has no function"), ("mine:fails", "ZeroDivision"), ("mine:number", "no function"),
+    ("sklearn:digits", "no module|no function"), ("mine:absent", "has no function"), ("mine:fails", "ZeroDivision"), ("mine:number", "no function"),
     ("mine:returns_text", "must return"), ("mine:returns_none", "must return"), ("mine:three", "must return"), ("mine:parts", "must return"),
     ("mine:lengths", "labels of shape"), ("nowhere:load", "no module"), ("broken_module:load", "importing"), ("mine.sub:load", "no module|importing"),
     ("folder", "no class folders"), ("loose", "no class folders"), ("one_class", "only the class"), ("empty_classes", "no class folders"),
@@ -242,9 +243,11 @@ def one_line(capsys, argv):
         image_classify.TASK.main(argv)
     out, err = capsys.readouterr()
     assert stop.value.code == 2, (stop.value.code, err)
-    lines = [line for line in err.splitlines() if not line.startswith(("note: ", "skipped ", "warning: ", "run directory: "))]
-    lines = [line for line in lines if " pictures of " not in line and not line.startswith("checkpoint ")]
-    assert out == ""
+    lines = [
+        line for line in err.splitlines() if not line.startswith(("note: ", "skipped ", "warning: ", "run directory: "))
+    ]
+    lines = [line for line in lines if not re.match(r"[\d,]+ train, |checkpoint ", line)]
+    assert out == "" or argv[0] == "predict"  # its rows say for each input why it cannot be read
     assert "Traceback" not in err
     assert len(lines) == 1, err
     assert lines[0].startswith("python -m pipelines.image_classify: error: ")
@@ -253,8 +256,6 @@ def one_line(capsys, argv):
 
 @pytest.mark.parametrize(("argv", "words", "file"), TABLE, ids=[f"{i}" for i in range(len(TABLE))])
 def test_broken_input(world, monkeypatch, capsys, argv, words, file):
-    import re
-
     monkeypatch.chdir(world)
     monkeypatch.syspath_prepend(str(world))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -274,7 +275,10 @@ def test_broken_input(world, monkeypatch, capsys, argv, words, file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("argv", [["--fit.epochs", "0"], ["--data", "nowhere"], ["--resume", "torn_checkpoints"], ["predict", "run", "text.txt"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["--fit.epochs", "0"], ["--data", "nowhere"], ["--resume", "torn_checkpoints"], ["predict", "run", "text.txt"]],
+)
 def test_in_a_process_of_its_own(world, argv):
     command = [sys.executable, "-m", "pipelines.image_classify", *argv]
     done = subprocess.run(command, cwd=world, capture_output=True, text=True, check=False)

@@ -200,7 +200,7 @@ def test_own_model_and_loader(photos, tmp_path):
 def test_two_phase_fine_tuning(photos, tmp_path, monkeypatch):
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[8], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
         stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2], block_type="basic_block",
     )  # fmt: skip
     backbone.save_to_preset(tmp_path / "preset")

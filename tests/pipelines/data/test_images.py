@@ -78,7 +78,7 @@ def test_npz(tmp_path, labels):
 
 
 def test_function(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "loader_of_test.py").write_text(
         "import numpy as np\n"
         "def load():\n"
         "    x = np.arange(40, dtype='uint8').reshape(40, 1, 1).repeat(4, 1).repeat(4, 2)\n"
@@ -86,7 +86,7 @@ def test_function(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    data = load("mine:load")
+    data = load("loader_of_test:load")
     assert len(data.test.labels) == 10
     assert len(data.train.labels) + len(data.val.labels) == 30
 

@@ -66,7 +66,7 @@ def test_application_on_grey_pictures(tmp_path):
 def test_kerashub_preset_from_a_folder(tmp_path):
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[8], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
         stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2], block_type="basic_block",
     )  # fmt: skip
     backbone.save_to_preset(tmp_path / "preset")
