@@ -71,7 +71,7 @@ def predict(task: Task, path: str, inputs: Sequence[str], out: str | None, kind:
             file = stack.enter_context(open(stack.enter_context(whole(out)), "w", encoding="utf-8", newline=""))
         for line in lines(counted(), names, kind):
             file.write(line)
-    if counts["broken"]:
+    if counts["broken"] and counts["read"]:
         say(f"{counts['broken']} of {len(files)} inputs could not be read; their rows say why")
     if not counts["read"]:
         raise UserError("none of the inputs could be read")

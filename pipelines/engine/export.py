@@ -47,8 +47,9 @@ def export(task: Task, path: str, kind: str, out: str | None) -> Path:
                 f"export to {kind} needs the package {package}: pip install 'keras-task-pipelines[export]'"
             ) from None
     model = load_model(run)
-    aside = target.with_name(f".{os.getpid()}-{target.name}")
-    aside.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.with_name(f".{os.getpid()}-{target.name}")
+    folder.mkdir(parents=True)
+    aside = folder / NAMES[kind]  # exporters look at the suffix
     shape = model.input_shape[1:]
     batch = np.random.default_rng(0).integers(0, 256, (1, *shape)).astype(np.float32)
     expected = _logits(model, batch)  # also traces the model, which some exporters ask for
@@ -63,9 +64,7 @@ def export(task: Task, path: str, kind: str, out: str | None) -> Path:
             raise UserError(f"export to {kind}: its outputs differ by {difference:.1e}, more than {TOLERANCE:.0e}")
         os.replace(aside, target)
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     say(f"{kind}: {target} (raw pictures 0..255 to logits; differs from the model by at most {difference:.1e})")
     return target
 
