@@ -10,7 +10,7 @@ model.fit(x, y, validation_data=(vx, vy), callbacks=[Progress(), TensorBoard("lo
 from callbacks.checkpoint import Checkpoint, CheckpointError
 from callbacks.early_stopping import EarlyStopping
 from callbacks.progress import Progress
-from callbacks.tensorboard import TensorBoard
+from callbacks.tensorboard import TensorBoard, write_figures
 from callbacks.weights import evaluation_weights, set_weights
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "TensorBoard",
     "evaluation_weights",
     "set_weights",
+    "write_figures",
 ]

@@ -119,6 +119,22 @@ class TensorBoard(keras.callbacks.Callback):
         self._writers[part].add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
 
 
+def write_figures(log_dir: str | os.PathLike[str], figures: Mapping[str, Figure], step: int) -> None:
+    """Writes figures by tag as pictures, outside of training.
+
+    Args:
+        log_dir: Folder of the logs.
+        figures: Matplotlib figures.
+        step: Number of training steps at which they stand.
+    """
+    writer = EventFileWriter(str(log_dir))
+    for tag, figure in figures.items():
+        value = _picture(figure)
+        value.tag = tag
+        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
+    writer.close()
+
+
 def _text(text: str) -> Summary.Value:
     metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
     return Summary.Value(metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode()]))

@@ -159,7 +159,7 @@ class TensorBoardConfig:
     Args:
         enabled: Write the logs at all.
         every_steps: Also write the training loss every so many steps; 0 writes epochs only.
-        figures: Draw example predictions and the confusion matrix of the validation part at the end.
+        figures: Also write the pictures of the report (confusion matrix, example predictions ...) at the end.
     """
 
     enabled: bool = True

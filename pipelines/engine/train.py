@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from callbacks import write_figures
 from pipelines.engine import backend, fit, report
 from pipelines.engine.config import TrainConfig, to_yaml
 from pipelines.engine.console import say, table
@@ -133,6 +134,9 @@ def _finish(task: Task, config: TrainConfig, data: Any, model: keras.Model, hist
             report.Details("Environment", run.environment.read_text(encoding="utf-8")),
         ]),
     ]  # fmt: skip
+    if config.tensorboard.enabled and config.tensorboard.figures:
+        drawn = {b.name: b.figure for s in assessment.sections for b in s.blocks if isinstance(b, report.Picture)}
+        write_figures(run.tensorboard / "test", drawn, step=int(model.optimizer.iterations))
     write_csv(run.predictions, assessment.predictions)
     report.save_figures(run.figures, sections)
     report.write_report(

@@ -53,6 +53,18 @@ def test_run_directory_is_whole(trained):
     assert "Warning" not in done.stderr
 
 
+def test_tensorboard_shows_values_and_pictures(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = {}
+    for part in ("train", "validation", "test"):
+        logs[part] = EventAccumulator(str(trained[0] / "tensorboard" / part))
+        logs[part].Reload()
+    assert len(logs["train"].Scalars("epoch_loss")) == len(logs["validation"].Scalars("epoch_accuracy")) == 4
+    assert {"confusion_matrix", "reliability", "worst"} <= set(logs["test"].Tags()["images"])
+    assert "epochs: 4" in logs["train"].Tensors("config")[0].tensor_proto.string_val[0].decode()
+
+
 def test_scores_are_those_of_the_predictions(trained):
     run, _ = trained
     rows = list(csv.DictReader((run / "predictions.csv").open()))
