@@ -69,7 +69,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.
     """
     features, head = last_feature_map(model)
     maps = ops.convert_to_numpy(features(images.astype(np.float32), training=False)).astype(np.float32)
-    chosen = np.eye(head.output_shape[-1], dtype=np.float32)[classes]
+    chosen = ops.convert_to_tensor(np.eye(head.output_shape[-1], dtype=np.float32)[classes])
     gradients = input_gradients(lambda x: ops.sum(head(x, training=False) * chosen), maps)
     heat = np.maximum((maps * gradients.mean((1, 2), keepdims=True)).sum(-1), 0)
     heat = heat / np.maximum(heat.max((1, 2), keepdims=True), 1e-12)
@@ -100,7 +100,7 @@ def integrated_gradients(
     """
     pictures = images.astype(np.float32)
     path = pictures - baseline
-    chosen = np.eye(model.output_shape[-1], dtype=np.float32)[classes]
+    chosen = ops.convert_to_tensor(np.eye(model.output_shape[-1], dtype=np.float32)[classes])
     total = np.zeros_like(pictures)
     for step in range(steps):
         points = baseline + path * np.float32((step + 0.5) / steps)
