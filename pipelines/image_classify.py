@@ -96,8 +96,10 @@ class Config(TrainConfig):
 
 def load_data(config: Config) -> ImageParts:
     from pipelines.data.images import load_images
+    from pipelines.engine.console import counting
 
-    return load_images(config.data, seed=config.run.seed)
+    with counting("checking pictures") as progress:
+        return load_images(config.data, seed=config.run.seed, progress=progress)
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> ImageParts:

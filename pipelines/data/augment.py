@@ -129,9 +129,10 @@ def random_zoom(images: Any, smallest: float, draw: Draws) -> Any:
     import tensorflow as tf
 
     area = draw.uniform(low=smallest)
-    ratio = tf.exp(draw.uniform(low=-math.log(4 / 3), high=math.log(4 / 3)))
-    height = tf.minimum(tf.sqrt(area / ratio), 1.0)
-    width = tf.minimum(tf.sqrt(area * ratio), 1.0)
+    # A side is at most the picture's: the more area is kept, the nearer the ratio is to one.
+    widest = tf.minimum(math.log(4 / 3), -tf.math.log(area))
+    ratio = tf.exp(draw.uniform(low=-1.0) * widest)
+    height, width = tf.sqrt(area / ratio), tf.sqrt(area * ratio)
     top, left = draw.uniform() * (1 - height), draw.uniform() * (1 - width)
     boxes = tf.stack([top, left, top + height, left + width], 1)
     return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])

@@ -39,8 +39,7 @@ def build(
     make = _application if kind == "applications" else _kerashub
     backbone, preprocess = make(name, (*input_shape[:2], 3), weights)
     backbone.name = BACKBONE
-    # Batch statistics stay those of the pretraining: small data sets spoil them.
-    x = backbone(preprocess(x), training=False)
+    x = backbone(preprocess(x))
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D()(x)
     elif len(x.shape) == 3:
@@ -51,8 +50,18 @@ def build(
 
 
 def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
-    """Freezes or frees the pretrained part; compile afterwards."""
-    model.get_layer(BACKBONE).trainable = trainable
+    """Freezes or frees the pretrained part; compile afterwards.
+
+    Batch norms stay frozen, with the statistics of the pretraining: small data sets spoil them. (Keras 3 passes
+    `training` of the whole model on, so that calling the backbone with `training=False` would not keep them.)
+    """
+    import keras
+
+    backbone = model.get_layer(BACKBONE)
+    backbone.trainable = trainable
+    for layer in backbone._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def _application(name: str, shape: tuple[int, int, int], weights: str) -> tuple[keras.Model, Any]:
@@ -68,7 +77,8 @@ def _application(name: str, shape: tuple[int, int, int], weights: str) -> tuple[
     try:
         backbone = known[name](include_top=False, weights=None if weights == "none" else weights, input_shape=shape)
     except ValueError as error:
-        raise UserError(f"model.builder applications:{name}: {one_line(error)}") from None
+        hint = "; --data.size enlarges the pictures" if "at least" in str(error) else ""
+        raise UserError(f"model.builder applications:{name}: {one_line(error)}{hint}") from None
     except Exception as error:
         raise UserError(_offline(f"applications:{name}", error)) from None
     return backbone, _application_preprocessing(name)

@@ -124,7 +124,7 @@ VERBS = [
     ("evaluate", "arguments are required"), ("evaluate nowhere", "not found"), ("evaluate run --data nowhere", "not found"),
     ("evaluate run --data other_classes.npz", "does not know"), ("evaluate unfinished", "no model.keras"), ("export", "arguments are required"),
     ("export run --format tflite", "invalid choice"), ("export nowhere", "not found"), ("export run --out text.txt", "exists"),
-    ("export unfinished", "no model.keras"), ("explain", "arguments are required"), ("explain run nowhere.png", "not found"),
+    ("export unfinished --format savedmodel", "no model.keras"), ("explain", "arguments are required"), ("explain run nowhere.png", "not found"),
     ("explain run text.txt", "not a picture"), ("explain unfinished", "no model.keras"), ("predict other_task photos", "is a run of"),
     ("predict damaged_spec photos", "spec"),
 ]  # fmt: skip

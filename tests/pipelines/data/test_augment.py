@@ -4,7 +4,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from sklearn.datasets import load_sample_image
 
 from pipelines.data import randaugment
-from pipelines.data.augment import AugmentConfig, Draws, augment_batch, pad_and_crop
+from pipelines.data.augment import AugmentConfig, Draws, augment_batch, pad_and_crop, random_zoom
 
 PHOTO = load_sample_image("china.jpg")[100:132, 200:240]
 PICTURES = np.random.default_rng(0).integers(0, 256, (64, 10, 12, 3), dtype=np.uint8)
@@ -113,6 +113,20 @@ def test_grey_pictures_and_small_ones():
         config = AugmentConfig(**{**ALL, "crop": 2})
         images, _, _ = augment_batch(grey[:, :size], LABELS, WEIGHTS, np.array([0, 1], np.int32), config)
         assert images.shape == grey[:, :size].shape
+
+
+def test_zoom_keeps_at_least_its_share_of_the_area():
+    # On a plane of row and column numbers the corners tell which part was cut.
+    side, smallest = 41, 0.6
+    rows, columns = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    planes = np.repeat(np.stack([rows, columns], -1)[None].astype(np.float32), 500, 0)
+    cut = np.asarray(random_zoom(planes, smallest, Draws(np.array([1, 2], np.int32), 500)))
+    height, width = ((cut[:, -1, -1] - cut[:, 0, 0]) / (side - 1)).T
+    area = height * width
+    assert area.min() == pytest.approx(smallest, abs=0.01)
+    assert area.max() == pytest.approx(1, abs=0.01)
+    assert max(height.max(), width.max()) <= 1 + 1e-6
+    assert (height / width).max() <= 4 / 3 + 1e-4
 
 
 @pytest.mark.parametrize("option", ["crop", "zoom", "randaugment", "magnitude", "mixup", "cutmix", "erase"])

@@ -63,6 +63,24 @@ def test_application_on_grey_pictures(tmp_path):
     keras.models.load_model(tmp_path / "m.keras")
 
 
+@pytest.mark.parametrize("pretrained_weights", [True, False])
+def test_batch_statistics_of_a_pretraining_stay(pretrained_weights):
+    model = pretrained.build("applications:MobileNetV2", (32, 32, 3), 4, weights="none", dropout=0.0)
+    if pretrained_weights:
+        pretrained.set_backbone_trainable(model, True)
+        assert len(model.trainable_weights) > 50
+    moving = [v for v in model.variables if "moving_" in v.path]
+    before = [keras.ops.convert_to_numpy(v).copy() for v in moving]
+    model(np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32"), training=True)
+    same = [np.array_equal(keras.ops.convert_to_numpy(v), old) for v, old in zip(moving, before, strict=True)]
+    assert all(same) if pretrained_weights else not any(same)
+
+
+def test_a_picture_too_small_for_the_model_is_told_how_to_grow():
+    with pytest.raises(UserError, match=r"at least .*--data\.size"):
+        pretrained.build("applications:InceptionV3", (32, 32, 3), 4, weights="none", dropout=0.0)
+
+
 def test_kerashub_preset_from_a_folder(tmp_path):
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
