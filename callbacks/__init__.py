@@ -11,12 +11,13 @@ from callbacks.checkpoint import Checkpoint, CheckpointError
 from callbacks.early_stopping import EarlyStopping
 from callbacks.progress import Progress
 from callbacks.tensorboard import TensorBoard, write_figures
-from callbacks.weights import evaluation_weights, set_weights
+from callbacks.weights import EvaluationWeights, evaluation_weights, set_weights
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "EarlyStopping",
+    "EvaluationWeights",
     "Progress",
     "TensorBoard",
     "evaluation_weights",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ class OptimizerRecord:
         description: One line.
         paper: Source.
         defaults: Arguments that work without tuning, `learning_rate` among them.
-        slots: Numbers kept for each weight beside the weight itself.
+        slots: Numbers kept for each weight beside the weight itself; matrices of blocks come on top.
+        wrap: Names of `WRAPPERS` around it, from the inside.
     """
 
     name: str
@@ -34,6 +35,7 @@ class OptimizerRecord:
     paper: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     slots: float = 0
+    wrap: tuple[str, ...] = ()
 
 
 _ALL = (
@@ -106,8 +108,62 @@ _ALL = (
         "Jordan et al., 2024", {"learning_rate": 4e-3, "weight_decay": 0.05, "momentum": 0.9, "ns_steps": 4,
          "adam_weight_decay": 0.0}, 1,
     ),
+    OptimizerRecord(
+        "adabelief", "optimizers.adabelief:AdaBelief", "adaptive", "Adam that trusts gradients which meet expectation.",
+        "Zhuang et al., 2020", {"learning_rate": 1e-3}, 2,
+    ),
+    OptimizerRecord(
+        "radam", "optimizers.radam:RAdam", "adaptive", "Adam that needs no warm-up.",
+        "Liu et al., 2020", {"learning_rate": 1e-3}, 2,
+    ),
+    OptimizerRecord(
+        "adan", "optimizers.adan:Adan", "adaptive", "Adaptive Nesterov momentum; bears large rates.",
+        "Xie et al., 2024", {"learning_rate": 5e-3, "weight_decay": 0.02}, 4,
+    ),
+    OptimizerRecord(
+        "ademamix", "optimizers.ademamix:AdEMAMix", "adaptive", "Adam with a second, slow momentum; for long runs.",
+        "Pagliardini et al., 2025", {"learning_rate": 1e-3, "weight_decay": 0.01}, 3,
+    ),
+    OptimizerRecord(
+        "prodigy", "optimizers.prodigy:Prodigy", "parameter-free", "Adam that finds its own rate; leave it at 1.",
+        "Mishchenko & Defazio, 2024", {"learning_rate": 1.0}, 4,
+    ),
+    OptimizerRecord(
+        "lars", "optimizers.lars:LARS", "layer-wise", "Momentum scaled by the norm of each layer; for large batches.",
+        "You et al., 2017", {"learning_rate": 0.1, "trust": 0.02, "weight_decay": 1e-4}, 1,
+    ),
+    OptimizerRecord(
+        "momentum-sam", "optimizers.momentum_sam:MomentumSAM", "flatness", "Momentum towards flat minima in one pass.",
+        "Becker et al., 2024", {"learning_rate": 0.1}, 1,
+    ),
+    OptimizerRecord(
+        "shampoo", "optimizers.shampoo:Shampoo", "second-order", "A full preconditioner for each side of a weight.",
+        "Gupta et al., 2018; Anil et al., 2020", {"learning_rate": 1e-3, "weight_decay": 0.01}, 2,
+    ),
+    OptimizerRecord(
+        "soap", "optimizers.soap:SOAP", "second-order", "Adam in the eigenbasis of Shampoo.",
+        "Vyas et al., 2025", {"learning_rate": 3e-3, "weight_decay": 0.01}, 2,
+    ),
+    OptimizerRecord(
+        "schedule-free", "AdamW", "averaging", "AdamW that averages its weights; take a constant schedule.",
+        "Defazio et al., 2024", {"learning_rate": 2.5e-3, "beta_1": 0.0, "weight_decay": 0.01}, 3, ("schedule-free",),
+    ),
+    OptimizerRecord(
+        "cautious-adamw", "AdamW", "adaptive", "AdamW without the parts of a step that go uphill.",
+        "Liang et al., 2024", {"learning_rate": 1e-3, "weight_decay": 0.01}, 2, ("cautious",),
+    ),
+    OptimizerRecord(
+        "ranger", "optimizers.radam:RAdam", "averaging", "RAdam with Lookahead and centralized gradients.",
+        "Wright, 2019; Zhang et al., 2019", {"learning_rate": 1e-3}, 3, ("centralized", "lookahead"),
+    ),
 )  # fmt: skip
 RECORDS = {r.name: r for r in _ALL}
+WRAPPERS = {
+    "centralized": "optimizers.centralized:Centralized",
+    "cautious": "optimizers.cautious:Cautious",
+    "lookahead": "optimizers.lookahead:Lookahead",
+    "schedule-free": "optimizers.schedule_free:ScheduleFree",
+}
 
 
 def names() -> tuple[str, ...]:
@@ -136,6 +192,9 @@ def get(
     clipnorm: float | None = None,
     ema: float | None = None,
     model: keras.Model | None = None,
+    wrap: Sequence[str] = (),
+    rates: Mapping[str, float] | None = None,
+    layer_decay: float | None = None,
     **settings: Any,
 ) -> keras.optimizers.Optimizer:
     """An optimizer by name.
@@ -147,13 +206,16 @@ def get(
         clipnorm: Largest norm of the gradient of each variable.
         ema: Momentum of the moving average of the weights, or none.
         model: A built model whose biases, norms and other vectors are to have no weight decay.
+        wrap: Names of `WRAPPERS` to put around it, from the inside: `("centralized", "lookahead")`.
+        rates: Regular expressions of variable paths to factors of the learning rate; 0 freezes.
+        layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; needs the model.
         **settings: Further arguments of the optimizer's class.
 
     Raises:
-        ValueError: An unknown name or setting.
+        ValueError: An unknown name or setting, or what cannot be put together.
     """
     chosen = record(name)
-    factory = _factory(chosen)
+    factory = _load(chosen.factory)
     known = {p for c in factory.__mro__ for p in inspect.signature(c).parameters}
     known -= {"self", "args", "kwargs", "name"}
     for setting in settings:
@@ -174,11 +236,23 @@ def get(
     if model is not None and arguments.get("weight_decay"):
         # A parameter of no more than one axis is a bias or belongs to a norm.
         optimizer.exclude_from_weight_decay(var_list=[v for v in model.variables if len(v.shape) < 2])
+    if rates or layer_decay is not None:
+        from optimizers.per_layer import PerLayer, layerwise_rates
+
+        if layer_decay is not None and model is None:
+            raise ValueError("layer_decay needs the model")
+        optimizer = PerLayer(
+            optimizer, {**(rates or {}), **(layerwise_rates(model, layer_decay) if layer_decay else {})}
+        )
+    for wrapper in (*chosen.wrap, *wrap):
+        if wrapper not in WRAPPERS:
+            raise ValueError(f"unknown wrapper {wrapper!r}: expected one of {', '.join(WRAPPERS)}")
+        optimizer = _load(WRAPPERS[wrapper])(optimizer)
     return optimizer
 
 
-def _factory(chosen: OptimizerRecord) -> type[keras.optimizers.Optimizer]:
+def _load(factory: str) -> Any:
     import keras
 
-    module, _, name = chosen.factory.rpartition(":")
+    module, _, name = factory.rpartition(":")
     return getattr(importlib.import_module(module) if module else keras.optimizers, name)

@@ -26,6 +26,10 @@ class OptimizerConfig:
         weight_decay: Decoupled weight decay; biases, norms and other vectors are left out. None takes the default.
         clipnorm: Gradients of each variable are scaled down to this norm; none leaves them.
         settings: Further arguments of the optimizer, such as `{momentum: 0.9}`.
+        wrap: Wrappers around it, from the inside: any of centralized, cautious, lookahead and schedule-free.
+        rates: Factors of the learning rate for the weights whose path matches a regular expression, such as
+            `{backbone: 0.1}`; 0 freezes them.
+        layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; none has none.
     """
 
     name: str = "adamw"
@@ -33,11 +37,18 @@ class OptimizerConfig:
     weight_decay: float | None = None
     clipnorm: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    wrap: list[str] = field(default_factory=list)
+    rates: dict[str, float] = field(default_factory=dict)
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         from optimizers import registry
 
         registry.record(self.name)
+        for wrapper in self.wrap:
+            check(wrapper in registry.WRAPPERS, "optimizer.wrap", f"among {', '.join(registry.WRAPPERS)}", wrapper)
+        decay = self.layer_decay
+        check(decay is None or 0 < decay <= 1, "optimizer.layer_decay", "above 0 and at most 1", decay)
         for option in ("learning_rate", "clipnorm"):
             value = getattr(self, option)
             check(value is None or 0 < value < math.inf, f"optimizer.{option}", "a positive number", value)

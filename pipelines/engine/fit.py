@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 import regularizers
-from callbacks import Checkpoint, EarlyStopping, Progress, TensorBoard
+from callbacks import Checkpoint, EarlyStopping, EvaluationWeights, Progress, TensorBoard
 from optimizers import registry, schedules
 from pipelines.data.stream import Stream
 from pipelines.engine import backend
@@ -124,6 +124,9 @@ def compile_model(
             clipnorm=options.clipnorm,
             ema=config.fit.ema or None,
             model=model,
+            wrap=options.wrap,
+            rates=options.rates,
+            layer_decay=options.layer_decay,
             **options.settings,
         )
     except (TypeError, ValueError) as error:
@@ -196,7 +199,7 @@ def _fit_phase(
         warmup=config.early_stopping.warmup,
         seconds=60 * config.early_stopping.minutes if config.early_stopping.minutes else None,
     )
-    callbacks: list[Any] = [history, Progress(samples=stream.batch_size), stopping]
+    callbacks: list[Any] = [EvaluationWeights(), history, Progress(samples=stream.batch_size), stopping]
     tracked: list[Any] = [history, stopping]
     if config.tensorboard.enabled:
         board = TensorBoard(
@@ -206,8 +209,6 @@ def _fit_phase(
         )
         callbacks.append(board)
         tracked.append(board)
-    if config.fit.ema:
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=False))
     checkpoint = Checkpoint(
         run.checkpoints / phase.name,
         track=tracked,

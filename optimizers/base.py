@@ -1,0 +1,119 @@
+"""What our own optimizers share: settings, slots, dense gradients and exact bias corrections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+
+class Optimizer(keras.optimizers.Optimizer):
+    """A Keras optimizer of which a subclass says only what is its own.
+
+    A subclass names its constructor's arguments in `settings`, the variables that it keeps for each weight in `slots`,
+    and writes `step`. Clipping, decoupled weight decay, moving averages, gradient accumulation and loss scaling are
+    Keras's. Sparse gradients (of embeddings) are made dense.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Makes the slots; called by Keras before the first step."""
+        if self.built:
+            return
+        super().build(variables)
+        self._slots = [self.add_optimizer_variables(variables, name) for name in self.slots]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
+        slots = [slot[index] for slot in self._slots]
+        self.step(dense(gradient, variable.dtype), variable, ops.cast(learning_rate, variable.dtype), *slots)
+
+    def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
+        """Changes one variable and its slots, through `assign`, `assign_add` and `assign_sub`.
+
+        Args:
+            gradient: Tensor of the variable's shape and type.
+            variable: The variable.
+            rate: Scalar learning rate of this step.
+            *slots: The variable's slots, in the order of `slots`.
+        """
+        raise NotImplementedError
+
+    def count(self, dtype: Any) -> Any:
+        """The number of this step, from 1, as a scalar."""
+        return ops.cast(self.iterations + 1, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **{name: getattr(self, name) for name in self.settings}}
+
+
+def dense(gradient: Any, dtype: Any) -> Any:
+    """The gradient as a dense tensor of a type."""
+    if type(gradient).__name__ == "IndexedSlices":  # TensorFlow's, of an embedding
+        gradient = ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.shape[0])
+    return ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
+
+
+def copies(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable], name: str
+) -> list[keras.Variable | None]:
+    """Slots that begin as copies of the variables.
+
+    They are initialized so, not assigned: Keras may build an optimizer while it traces the step on TensorFlow, where an
+    assignment would become a part of every step.
+    """
+    made: list[keras.Variable | None] = []
+    for variable in variables:
+        if optimizer._overwrite_variable_with_gradient(variable):
+            made.append(None)
+            continue
+
+        def value(shape: Any, dtype: Any = None, of: Any = variable) -> Any:
+            return ops.cast(ops.copy(ops.convert_to_tensor(of)), dtype or of.dtype)
+
+        made.append(optimizer.add_variable_from_reference(variable, name, initializer=value))
+    return made
+
+
+def blend(old: Any, new: Any, keep: Any) -> Any:
+    """keep * old + (1 - keep) * new: one step of an exponential moving average."""
+    return old + (new - old) * (1 - keep)
+
+
+def debias(beta: float, count: Any) -> Any:
+    """1 - beta ** count without the cancellation of float32."""
+    return -ops.expm1(count * math.log(beta)) if beta > 0 else ops.ones_like(count)
+
+
+def norm(tensor: Any) -> Any:
+    """The Euclidean norm of all entries, a scalar."""
+    return ops.sqrt(ops.sum(ops.square(tensor)))
+
+
+def one_replica(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses `tf.distribute` for methods that look at all gradients at once, before they are summed.
+
+    Raises:
+        ValueError: There are several replicas.
+    """
+    strategy = getattr(optimizer, "_distribution_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        name = type(optimizer).__name__
+        raise ValueError(f"{name} looks at all gradients at once and does not run under tf.distribute: use JAX")
+
+
+def check_rates(optimizer: Any, **values: float) -> None:
+    """Keeps decay rates, which must be at least 0 and below 1.
+
+    Raises:
+        ValueError: One of them is not.
+    """
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        setattr(optimizer, name, value)

@@ -1,0 +1,33 @@
+"""Cautious updates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from optimizers.base import dense
+from optimizers.wrapper import Wrapper
+
+
+@keras.saving.register_keras_serializable(package="optimizers")
+class Cautious(Wrapper):
+    """Drops those parts of another optimizer's update that go against the present gradient; the others grow for it.
+
+    Args:
+        inner: The optimizer.
+        **kwargs: The arguments of `Wrapper`.
+
+    Reference:
+        Liang et al., "Cautious Optimizers: Improving Training with One Line of Code", 2024.
+    """
+
+    def wrapped_step(self, gradients: list[Any], variables: list[Any]) -> None:
+        before = [ops.copy(ops.convert_to_tensor(v)) for v in variables]
+        self.inner_step(gradients, variables)
+        for old, gradient, variable in zip(before, gradients, variables, strict=True):
+            update = old - variable
+            agrees = ops.cast(update * dense(gradient, variable.dtype) > 0, variable.dtype)
+            self.assign(variable, old - update * agrees * (math.prod(variable.shape) / (ops.sum(agrees) + 1)))
