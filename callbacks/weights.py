@@ -26,7 +26,8 @@ def evaluation_weights(model: keras.Model) -> list[np.ndarray]:
     """Copies of `all_variables(model)` as they should be judged and kept.
 
     While an optimizer keeps an exponential moving average of the weights (`use_ema=True`), or other weights for
-    evaluation (schedule-free, Lookahead), these stand in the place of the trainable weights; training goes on with the latter.
+    evaluation (schedule-free, Lookahead), these stand in the place of the trainable
+    weights; training goes on with the latter.
     """
     judged = {id(v): value for v, value in _judged(model)}
     return [_copy(judged[id(v)]) if id(v) in judged else to_array(v) for v in all_variables(model)]
