@@ -15,71 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.data.augment import AugmentConfig
 from pipelines.data.image_config import ImageDataConfig
-from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
+from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
+from pipelines.models.image_config import ImageModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pipelines.data.images import ImageParts
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 256
-
-
-@dataclass
-class ModelConfig:
-    """The network.
-
-    Args:
-        builder: `convnet` (ours, small and quick), `applications:NAME` (any of keras.applications),
-            `kerashub:PRESET_OR_FOLDER`, or my_module:function taking (input_shape, classes) and returning a Keras model
-            from raw pictures 0..255 to logits.
-        width: Channels of the first stage of `convnet`.
-        depth: Blocks of a stage of `convnet`.
-        dropout: Rate before the last layer.
-        stochastic_depth: Rate at which the last residual block of `convnet` is dropped.
-        weights: Pretrained weights of `applications:` and `kerashub:` models, or none.
-        head_epochs: Epochs in which a pretrained model trains its last layer alone; then all layers are trained.
-        finetune_rate: Learning rate of the second phase, as a part of that of the first.
-        tta: Average the predictions over mirrored (with augment.flip) and shifted (with augment.crop) copies.
-    """
-
-    builder: str = "convnet"
-    width: int = 32
-    depth: int = 2
-    dropout: float = 0.0
-    stochastic_depth: float = 0.0
-    weights: str = "imagenet"
-    head_epochs: int = 3
-    finetune_rate: float = 0.1
-    tta: bool = False
-
-    def __post_init__(self) -> None:
-        check(1 <= self.width <= 2048, "model.width", "between 1 and 2048", self.width)
-        check(1 <= self.depth <= 64, "model.depth", "between 1 and 64", self.depth)
-        check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
-        check(
-            0 <= self.stochastic_depth < 1,
-            "model.stochastic_depth",
-            "at least 0 and below 1",
-            self.stochastic_depth,
-        )
-        check(self.weights in ("imagenet", "none"), "model.weights", "imagenet or none", self.weights)
-        check(self.head_epochs >= 0, "model.head_epochs", "0 or more", self.head_epochs)
-        check(0 < self.finetune_rate <= 1, "model.finetune_rate", "above 0 and at most 1", self.finetune_rate)
-        known = self.builder == "convnet" or (":" in self.builder and not self.builder.endswith(":"))
-        check(
-            known,
-            "model.builder",
-            "convnet, applications:NAME, kerashub:PRESET or my_module:function",
-            self.builder,
-        )
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether the model has a part that can be frozen."""
-        return self.weights != "none" and self.builder.startswith(("applications:", "kerashub:"))
+EXPLAINED = 6
 
 
 @dataclass
@@ -88,7 +35,7 @@ class Config(TrainConfig):
 
     data: ImageDataConfig = field(default_factory=ImageDataConfig)
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop=1))
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ImageModelConfig = field(default_factory=ImageModelConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("nesterov", weight_decay=5e-4))
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=30, batch_size=32, label_smoothing=0.1))
@@ -192,14 +139,36 @@ def spec(config: Config, data: ImageParts) -> dict[str, Any]:
 
 
 def assess(config: Config, data: ImageParts, model: Any) -> Any:
-    from pipelines.engine import classification
+    from pipelines.engine import classification, figures, report
     from pipelines.models.views import predict_pictures
 
-    probabilities = predict_pictures(model, data.test.pictures, spec(config, data)["tta"], EVALUATION_BATCH)
-    return classification.assess(data, probabilities, seed=config.run.seed, resamples=config.run.resamples)
+    part = data.test
+    probabilities = predict_pictures(model, part.pictures, spec(config, data)["tta"], EVALUATION_BATCH)
+
+    def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
+        figure = figures.gallery(part.pictures.read(chosen), texts, right)
+        return report.Picture(name, figure, caption, f"Gallery: {caption}")
+
+    return classification.assess(
+        part.labels, probabilities, data.classes, part.pictures.names, data.summary, show,
+        seed=config.run.seed, resamples=config.run.resamples,
+    )  # fmt: skip
 
 
-def predict(model: Any, spec: dict[str, Any], inputs: list[Any]) -> Iterator[dict[str, Any]]:
+def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
+    from pipelines.data.image_sources import EXTENSIONS
+    from pipelines.engine.apply import expand
+
+    return list(expand(arguments, EXTENSIONS, "pictures"))
+
+
+def example(spec: dict[str, Any], generator: Any) -> Any:
+    from pipelines.data.images import ImageSpec
+
+    return generator.integers(0, 256, (1, *ImageSpec(**spec["image"]).shape)).astype("float32")
+
+
+def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """A row for each picture: the most probable class, its probability, and that of each class."""
     from pipelines.models.views import predict_raw
 
@@ -217,12 +186,13 @@ def columns(spec: dict[str, Any]) -> list[str]:
     return ["input", "label", "confidence", *(f"p_{name}" for name in spec["classes"]), "error"]
 
 
-def explain(model: Any, spec: dict[str, Any], images: Any, names: list[str]) -> Any:
-    """Grad-CAM and integrated gradients for the predicted class of pictures uint8 (N, H, W, C), as a figure."""
-    from pipelines.engine import figures
+def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+    """Grad-CAM and integrated gradients for the predicted class of each picture."""
+    from pipelines.engine import figures, report
     from pipelines.inspect.explain import grad_cam, integrated_gradients
     from pipelines.models.views import probabilities_of
 
+    images, names = explained(config, spec, arguments)
     probabilities = probabilities_of(model, images)
     predicted = probabilities.argmax(1)
     captions = [
@@ -232,12 +202,37 @@ def explain(model: Any, spec: dict[str, Any], images: Any, names: list[str]) -> 
         "Grad-CAM": grad_cam(model, images, predicted),
         "integrated gradients": integrated_gradients(model, images, predicted),
     }
-    return figures.explanations(images, maps, captions)
+    caption = "Where the evidence for the predicted class lies."
+    return [report.Picture("explanations", figures.explanations(images, maps, captions), caption, caption)]
+
+
+def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, list[str]]:
+    """The pictures to explain, uint8 (N, H, W, C), and a name for each: by default a test picture of each class."""
+    import numpy as np
+
+    from pipelines.data.images import ImageSpec
+    from pipelines.errors import UserError
+
+    if not arguments:
+        part = load_data(config).test
+        present, first = np.unique(part.labels, return_index=True)
+        return part.pictures.read(first[:EXPLAINED]), [f"is {spec['classes'][k]}" for k in present[:EXPLAINED]]
+    image = ImageSpec(**spec["image"])
+    pictures, names = [], []
+    for file in inputs(spec, arguments):
+        try:
+            pictures.append(image.read(file))
+        except ValueError as error:
+            raise UserError(f"{file}: {error}") from None
+        names.append(file.replace("\\", "/").rpartition("/")[2])
+    return np.stack(pictures), names
 
 
 TASK = Task(
-    "image_classify", Config, __doc__ or "", load_data, build_model, objective, batches, spec, assess, predict,
-    explain, phases, load_test, columns,
+    "image_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
+    batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
+    inputs_help="picture files, folders, globs, or - for paths on standard input", example=example, phases=phases,
+    load_test=load_test, explain=explain,
 )  # fmt: skip
 train = TASK.train
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from pipelines.data import summary as summaries
 from pipelines.data.image_config import ImageDataConfig
 
 if TYPE_CHECKING:
@@ -108,25 +109,6 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class DataSummary:
-    """What a report says about the data.
-
-    Args:
-        counts: Pictures by part and class.
-        skipped: Name and reason of each picture or row that was left out.
-        duplicates: Pairs of equal pictures in different parts, as (part, name, part, name).
-        fingerprint: SHA-256 of all pictures and labels.
-        notes: Further remarks.
-    """
-
-    counts: dict[str, dict[str, int]]
-    skipped: list[tuple[str, str]]
-    duplicates: list[tuple[str, str, str, str]]
-    fingerprint: str
-    notes: list[str]
-
-
-@dataclass(frozen=True, eq=False)
 class ImageParts:
     """Pictures ready for training and testing."""
 
@@ -135,7 +117,7 @@ class ImageParts:
     test: Part
     classes: tuple[str, ...]
     spec: ImageSpec
-    summary: DataSummary
+    summary: summaries.DataSummary
 
     def parts(self) -> dict[str, Part]:
         return {"train": self.train, "val": self.val, "test": self.test}
@@ -202,8 +184,9 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
         name: dict(zip(classes, np.bincount(part.labels, minlength=len(classes)).tolist(), strict=True))
         for name, part in parts.items()
     }
-    duplicates = _duplicates(hashes, parts)
-    summary = DataSummary(counts, raw.skipped, duplicates, _fingerprint(hashes, parts), notes)
+    duplicates = summaries.duplicates(hashes, {name: part.pictures.names for name, part in parts.items()})
+    fingerprint = summaries.fingerprint(hashes, {name: part.labels for name, part in parts.items()})
+    summary = summaries.DataSummary(counts, raw.skipped, duplicates, fingerprint, notes)
     return ImageParts(parts["train"], parts["val"], parts["test"], classes, spec, summary)
 
 
@@ -234,7 +217,7 @@ def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImagePart
         raise UserError(f"data {config.source} has no usable picture")
     everything = Part(kept.take("all", np.arange(len(labels)), image), labels)
     counts = {"test": dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))}
-    summary = DataSummary(counts, raw.skipped, [], "", raw.notes)
+    summary = summaries.DataSummary(counts, raw.skipped, [], "", raw.notes)
     return ImageParts(everything, everything, everything, classes, image, summary)
 
 
@@ -263,7 +246,6 @@ def scan(
     Raises:
         UserError: More are broken than `max_broken` allows.
     """
-    import hashlib
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
@@ -295,7 +277,7 @@ def scan(
                         raw.skipped.append((part.names[i], result))
                         continue
                     good.append(i)
-                    scanned.hashes[name].append(hashlib.blake2b(result.tobytes(), digest_size=16).digest())
+                    scanned.hashes[name].append(summaries.digest(result.tobytes()))
                     if not ready and (in_memory or isinstance(part.pictures, np.ndarray)):
                         images.append(result)
                 done += len(block)
@@ -415,25 +397,3 @@ def _split(
     if config.limit is not None and config.limit < len(rest):
         _, rest = cut(origin, rest, config.limit / len(rest), 3)
     return {"train": (origin, rest), "val": index["val"], "test": index["test"]}
-
-
-def _duplicates(hashes: dict[str, list[bytes]], parts: dict[str, Part]) -> list[tuple[str, str, str, str]]:
-    seen: dict[bytes, tuple[str, str]] = {}
-    pairs: list[tuple[str, str, str, str]] = []
-    for part in ("train", "val", "test"):
-        for digest, name in zip(hashes[part], parts[part].pictures.names, strict=True):
-            if digest in seen and seen[digest][0] != part:
-                pairs.append((*seen[digest], part, name))
-            seen.setdefault(digest, (part, name))
-    return pairs
-
-
-def _fingerprint(hashes: dict[str, list[bytes]], parts: dict[str, Part]) -> str:
-    import hashlib
-
-    whole = hashlib.sha256()
-    for part in ("train", "val", "test"):
-        for digest in hashes[part]:
-            whole.update(digest)
-        whole.update(parts[part].labels.tobytes())
-    return whole.hexdigest()

@@ -7,7 +7,7 @@ import glob
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,6 @@ from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.engine.task import Task
-
-EXPLAINED = 6
 
 
 def evaluate(task: Task, config: Any, path: str, source: str | None) -> None:
@@ -36,6 +34,7 @@ def evaluate(task: Task, config: Any, path: str, source: str | None) -> None:
         data = task.load_data(config)
         name = "evaluation.json"
     else:
+        assert task.load_test is not None
         data = task.load_test(replace(config, data=replace(config.data, source=source)), run.read_spec())
         name = f"evaluation-{Path(source).name.replace(':', '-')}.json"
     assessment = task.assess(config, data, model)
@@ -54,25 +53,27 @@ def predict(task: Task, path: str, inputs: Sequence[str], out: str | None, kind:
     if out is not None and Path(out).exists() and not overwrite:
         raise UserError(f"{out} exists: give another --out, or --overwrite")
     if kind is None:
-        kind = "jsonl" if out is not None and Path(out).suffix.lower() in (".jsonl", ".ndjson") else "csv"
-    files = list(expand(inputs))
+        suffix = Path(out).suffix.lower().lstrip(".") if out is not None else "csv"
+        kind = {"ndjson": "jsonl"}.get(suffix, suffix if suffix in ("jsonl", *task.formats) else "csv")
+    spec = run.read_spec()
+    raw = task.inputs(spec, inputs)
     model = load_model(run)
     counts = {"read": 0, "broken": 0}
 
     def counted() -> Iterator[dict[str, Any]]:
-        for row in task.predict(model, run.read_spec(), files):
+        for row in task.predict(model, spec, raw):
             counts["broken" if row.get("error") else "read"] += 1
             yield row
 
-    names = task.columns(run.read_spec())
+    write = task.formats.get(kind, lambda rows: lines(rows, task.columns(spec), kind))
     with ExitStack() as stack:
         file: Any = sys.stdout
         if out is not None:
             file = stack.enter_context(open(stack.enter_context(whole(out)), "w", encoding="utf-8", newline=""))
-        for line in lines(counted(), names, kind):
+        for line in write(counted()):
             file.write(line)
     if counts["broken"] and counts["read"]:
-        say(f"{counts['broken']} of {len(files)} inputs could not be read; their rows say why")
+        say(f"{counts['broken']} of {sum(counts.values())} inputs could not be read; their rows say why")
     if not counts["read"]:
         raise UserError("none of the inputs could be read")
     if out is not None:
@@ -95,22 +96,20 @@ def lines(rows: Iterable[dict[str, Any]], names: Sequence[str], kind: str) -> It
         buffer.truncate()
 
 
-def expand(inputs: Sequence[str]) -> Iterator[str]:
-    """Files for files, folders (all pictures in them), globs, and `-` for paths on standard input.
+def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> Iterator[str]:
+    """Files for files, folders (all files of these kinds in them), globs, and `-` for paths on standard input.
 
     Raises:
         UserError: Nothing is found under a name.
     """
-    from pipelines.data.image_sources import EXTENSIONS
-
-    for name in inputs:
+    for name in arguments:
         path = Path(name)
         if name == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         elif path.is_dir():
-            found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS)
+            found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in suffixes)
             if not found:
-                raise UserError(f"no pictures in the folder {name}")
+                raise UserError(f"no {what} in the folder {name}")
             yield from found
         elif path.exists():
             yield name
@@ -122,40 +121,27 @@ def expand(inputs: Sequence[str]) -> Iterator[str]:
 
 
 def explain(task: Task, config: Any, path: str, inputs: Sequence[str]) -> None:
-    """Draws explanations into the run's figures.
+    """Writes explanations into the run's figures: a page, and each picture on it as a PNG.
 
     Raises:
         UserError: The run or an input cannot be used.
     """
-    import numpy as np
+    from pipelines.engine import report
 
-    from pipelines.data.images import ImageSpec
-    from pipelines.engine.figures import png
-
+    assert task.explain is not None
     run = RunDir.open(path, task.name)
-    model, spec = load_model(run), run.read_spec()
-    if inputs:
-        image = ImageSpec(**spec["image"])
-        names, pictures = [], []
-        for file in expand(inputs):
-            try:
-                pictures.append(image.read(file))
-                names.append(Path(file).name)
-            except ValueError as error:
-                raise UserError(f"{file}: {error}") from None
-        images = np.stack(pictures)
-    else:
-        part = task.load_data(config).test
-        present, first = np.unique(part.labels, return_index=True)
-        images = part.pictures.read(first[:EXPLAINED])
-        names = [f"is {spec['classes'][k]}" for k in present[:EXPLAINED]]
-    number = 1
-    while (target := run.figures / f"explanations_{number}.png").exists():
-        number += 1
+    model = load_model(run)
     try:
-        figure = task.explain(model, spec, images, names)
+        blocks = task.explain(config, model, run.read_spec(), inputs)
     except ValueError as error:
         raise UserError(f"explain: {error}") from None
-    with whole(target) as aside:
-        aside.write_bytes(png(figure))
-    say(f"explanations: {target}")
+    number = 1
+    while (page := run.figures / f"explanations_{number}.html").exists():
+        number += 1
+    named = [replace(b, name=f"{b.name}_{number}") if isinstance(b, report.Picture) else b for b in blocks]
+    section = report.Section("What the model looked at", named)
+    report.save_figures(run.figures, [section])
+    report.write_report(page, title=f"{task.name}: {run.path.name}", lead="", headline=[], sections=[section])
+    for picture in (b for b in named if isinstance(b, report.Picture)):
+        say(f"{picture.name}: {run.figures / picture.name}.png")
+    say(f"explanations: {page}")

@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.evaluate import Classification, classification
-from pipelines.engine.report import Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text
 from pipelines.engine.train import Assessment
 
 if TYPE_CHECKING:
-    from pipelines.data.images import ImageParts, Part
+    from pipelines.data.summary import DataSummary
 
 SHOWN = 16
 MAIN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
+# Takes a name, a caption, the numbers of the samples to show, a text for each, and whether it was predicted rightly.
+Show = Callable[[str, str, np.ndarray, list[str], list[bool]], Block]
 
-def assess(data: ImageParts, probabilities: np.ndarray, *, seed: int, resamples: int) -> Assessment:
-    """Scores with intervals, predictions and report sections for a picture classifier on its test part."""
-    result = classification(data.test.labels, probabilities, data.classes, seed=seed, resamples=resamples)
-    headline = [
+
+def assess(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    names: Sequence[str],
+    summary: DataSummary,
+    show: Show,
+    *,
+    seed: int,
+    resamples: int,
+) -> Assessment:
+    """Scores with intervals, predictions and report sections for a classifier on its test part.
+
+    Args:
+        labels: (N,) integers.
+        probabilities: (N, K), rows sum to 1.
+        classes: K names.
+        names: N names of the samples.
+        summary: What the report says about the data.
+        show: Draws some of the samples.
+        seed: Seed of the bootstrap.
+        resamples: Bootstrap resamples.
+    """
+    result = classification(labels, probabilities, classes, seed=seed, resamples=resamples)
+    sections = [scores(result), Section("Predictions", examples(result, show)), about(summary, classes)]
+    return Assessment({"test": result.to_json()}, headline(result), rows(result, names), sections)
+
+
+def headline(result: Classification) -> list[Headline]:
+    """The main scores with their intervals."""
+    return [
         Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
         for name, e in result.metrics.items()
         if name in MAIN
     ]
-    sections = [
-        scores(result),
-        Section("Predictions", [*pictures(result, data.test, data.classes)]),
-        about(data),
-    ]
-    return Assessment({"test": result.to_json()}, headline, rows(result, data.test, data.classes), sections)
 
 
 def scores(result: Classification) -> Section:
@@ -57,8 +82,8 @@ def scores(result: Classification) -> Section:
     )  # fmt: skip
 
 
-def pictures(result: Classification, part: Part, classes: tuple[str, ...]) -> list[Picture | Text]:
-    """Galleries of the surest mistakes, the surest hits, and the predictions in doubt."""
+def examples(result: Classification, show: Show) -> list[Block]:
+    """The surest mistakes, the surest hits, and the predictions in doubt."""
     right = result.predicted == result.labels
     sure = np.argsort(-result.confidence, kind="stable")
     groups = (
@@ -66,29 +91,28 @@ def pictures(result: Classification, part: Part, classes: tuple[str, ...]) -> li
         ("best", "The surest right predictions.", sure[right[sure]]),
         ("unsure", "The predictions in most doubt.", sure[::-1]),
     )
-    blocks: list[Picture | Text] = []
+    blocks: list[Block] = []
     for name, caption, order in groups:
         chosen = order[:SHOWN]
         if not len(chosen):
             blocks.append(Text(f"{caption} There are none."))
             continue
-        captions = [
-            f"{classes[result.predicted[i]]} {result.confidence[i]:.0%}"
-            + ("" if right[i] else f"\nis {classes[result.labels[i]]}")
+        texts = [
+            f"{result.classes[result.predicted[i]]} {result.confidence[i]:.0%}"
+            + ("" if right[i] else f"\nis {result.classes[result.labels[i]]}")
             for i in chosen
         ]
-        figure = figures.gallery(part.pictures.read(chosen), captions, right[chosen].tolist())
-        blocks.append(Picture(name, figure, caption, f"Gallery: {caption}"))
+        blocks.append(show(name, caption, chosen, texts, right[chosen].tolist()))
     return blocks
 
 
-def rows(result: Classification, part: Part, classes: tuple[str, ...]) -> list[dict[str, object]]:
+def rows(result: Classification, names: Sequence[str]) -> list[dict[str, object]]:
     """predictions.csv"""
     return [
         {
-            "sample": part.pictures.names[i],
-            "label": classes[result.labels[i]],
-            "predicted": classes[result.predicted[i]],
+            "sample": names[i],
+            "label": result.classes[result.labels[i]],
+            "predicted": result.classes[result.predicted[i]],
             "confidence": round(float(result.confidence[i]), 6),
             "right": bool(result.predicted[i] == result.labels[i]),
         }
@@ -96,20 +120,20 @@ def rows(result: Classification, part: Part, classes: tuple[str, ...]) -> list[d
     ]
 
 
-def about(data: ImageParts) -> Section:
+def about(summary: DataSummary, classes: Sequence[str]) -> Section:
     """Counts, what was skipped, what is in two parts."""
-    counts = data.summary.counts
-    table = [(name, *(str(counts[part][name]) for part in counts)) for name in data.classes]
+    counts = summary.counts
+    table = [(name, *(str(counts[part][name]) for part in counts)) for name in classes]
     section = Section("Data", [Table(("class", *counts), table, "Samples by class and part.")])
-    section.blocks.extend(Text(f"{note[:1].upper()}{note[1:]}.") for note in data.summary.notes)
-    if data.summary.skipped:
-        section.blocks.append(Table(("skipped", "reason"), data.summary.skipped, "Left out as broken."))
+    section.blocks.extend(Text(f"{note[:1].upper()}{note[1:]}.") for note in summary.notes)
+    if summary.skipped:
+        section.blocks.append(Table(("skipped", "reason"), summary.skipped, "Left out as broken."))
     else:
         section.blocks.append(Text("No sample was left out as broken."))
-    if data.summary.duplicates:
+    if summary.duplicates:
         section.blocks.append(
-            Table(("part", "sample", "part", "the same as"), data.summary.duplicates[:50],
-                  f"{len(data.summary.duplicates)} samples stand in two parts: test scores may be too good.")
+            Table(("part", "sample", "part", "the same as"), summary.duplicates[:50],
+                  f"{len(summary.duplicates)} samples stand in two parts: test scores may be too good.")
         )  # fmt: skip
     else:
         section.blocks.append(Text("No sample stands in two parts."))

@@ -27,7 +27,7 @@ NAMES = {"savedmodel": "savedmodel", "litert": "model.tflite", "onnx": "model.on
 
 
 def export(task: Task, path: str, kind: str, out: str | None) -> Path:
-    """Writes the model in another format and compares its outputs on random pictures.
+    """Writes the model in another format and compares its outputs on the task's example input.
 
     Returns:
         The file or folder.
@@ -35,6 +35,7 @@ def export(task: Task, path: str, kind: str, out: str | None) -> Path:
     Raises:
         UserError: A package is missing, the target exists, exporting fails, or the outputs differ.
     """
+    assert task.example is not None
     run = RunDir.open(path, task.name)
     target = Path(out) if out is not None else run.path / "export" / NAMES[kind]
     if target.exists():
@@ -50,9 +51,8 @@ def export(task: Task, path: str, kind: str, out: str | None) -> Path:
     folder = target.with_name(f".{os.getpid()}-{target.name}")
     folder.mkdir(parents=True)
     aside = folder / NAMES[kind]  # exporters look at the suffix
-    shape = model.input_shape[1:]
-    batch = np.random.default_rng(0).integers(0, 256, (1, *shape)).astype(np.float32)
-    expected = _logits(model, batch)  # also traces the model, which some exporters ask for
+    batch = task.example(run.read_spec(), np.random.default_rng(0))
+    expected = _outputs(model, batch)  # also traces the model, which some exporters ask for
     try:
         try:
             model.export(aside, format=KERAS_FORMAT[kind], verbose=False)
@@ -65,11 +65,11 @@ def export(task: Task, path: str, kind: str, out: str | None) -> Path:
         os.replace(aside, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    say(f"{kind}: {target} (raw pictures 0..255 to logits; differs from the model by at most {difference:.1e})")
+    say(f"{kind}: {target} (inputs and outputs as in model.keras; they differ by at most {difference:.1e})")
     return target
 
 
-def _logits(model: keras.Model, batch: np.ndarray) -> np.ndarray:
+def _outputs(model: keras.Model, batch: np.ndarray) -> np.ndarray:
     from keras import ops
 
     return np.asarray(ops.convert_to_numpy(model(batch, training=False)))

@@ -64,7 +64,25 @@ class Details:
     kind: ClassVar[str] = "details"
 
 
-Block = Text | Table | Picture | Details
+@dataclass(frozen=True)
+class Mark:
+    """A part of a text, with the colour behind it (CSS, empty for none) and a label that is shown above it."""
+
+    text: str
+    colour: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Texts with coloured parts, each with a line of explanation before it."""
+
+    texts: Sequence[tuple[str, Sequence[Mark]]]
+    caption: str = ""
+    kind: ClassVar[str] = "marked"
+
+
+Block = Text | Table | Picture | Details | Marked
 
 
 @dataclass(frozen=True)

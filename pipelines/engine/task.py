@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +20,35 @@ VERBS = ("train", "evaluate", "predict", "export", "explain")
 EXPORTS = ("savedmodel", "litert", "onnx")
 
 
+def _one_phase(config: TrainConfig) -> list[Any]:
+    from pipelines.engine.fit import Phase
+
+    return [Phase("main", config.fit.epochs)]
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a task file declares; the engine does the rest.
+    """What a task file declares; the engine does the rest. A verb whose function is missing is not offered.
 
     Args:
         name: Name of the module in `pipelines`.
         config: Its dataclass of options.
         description: What `--help` says.
-        load_data: Options to data.
+        load_data: Options to data (`pipelines.data.summary.Data`).
         build_model: Options and data to a model.
         objective: Options and data to loss, metrics and the value to watch.
         batches: Options and data to the training stream and the validation batches.
         spec: Options and data to what `predict` needs beside the model, as JSON.
-        assess: Model and data to metrics, predictions and the sections of the report.
-        predict: Model, spec and raw inputs to one row each.
-        explain: Model, spec and raw inputs to a figure.
+        assess: Options, data and model to metrics, predictions and the sections of the report.
+        predict: Model, spec and raw inputs to one row each; a row that failed has an `error`.
+        columns: Spec to the columns of `predict`.
+        inputs: Spec and the arguments of `predict` to raw inputs.
+        inputs_help: What these arguments can be.
+        example: Spec and a NumPy generator to a batch of one model input, on which an export is checked.
         phases: Options to the parts of the training, where there are several.
         load_test: Options and spec of a run to data of which all is the test part.
-        columns: Spec to the columns of `predict`.
+        explain: Options, model, spec and the arguments of `explain` to blocks of a report.
+        formats: Further formats of `predict`: rows to text.
     """
 
     name: str
@@ -51,10 +61,20 @@ class Task:
     spec: Callable[..., dict[str, Any]]
     assess: Callable[..., Any]
     predict: Callable[..., Any]
-    explain: Callable[..., Any]
-    phases: Callable[..., Any]
-    load_test: Callable[..., Any]
     columns: Callable[..., list[str]]
+    inputs: Callable[..., Iterable[Any]]
+    inputs_help: str
+    example: Callable[..., Any] | None = None
+    phases: Callable[..., Any] = _one_phase
+    load_test: Callable[..., Any] | None = None
+    explain: Callable[..., Any] | None = None
+    formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """The verbs of this task."""
+        missing = {"explain": self.explain, "export": self.example}
+        return tuple(verb for verb in VERBS if missing.get(verb, self) is not None)
 
     @property
     def prog(self) -> str:
@@ -63,10 +83,10 @@ class Task:
     def main(self, argv: Sequence[str] | None = None) -> None:
         """Runs the verb that `argv` names; errors of the user end with one line and exit status 2."""
         argv = list(sys.argv[1:] if argv is None else argv)
-        verb = argv.pop(0) if argv and argv[0] in VERBS else "train"
+        verb = argv.pop(0) if argv and argv[0] in self.verbs else "train"
         try:
             if verb == "train":
-                config, resume = cli.parse_train(self.config, self.prog, self.description, "|".join(VERBS), argv)
+                config, resume = cli.parse_train(self.config, self.prog, self.description, "|".join(self.verbs), argv)
                 self.run(config, resume)
             else:
                 getattr(self, f"_{verb}_command")(argv)
@@ -122,18 +142,20 @@ class Task:
 
     def _evaluate_command(self, argv: Sequence[str]) -> None:
         parser = self._parser("evaluate", "Score a run's model on its test part, or on other data.")
-        parser.add_argument("--data", help="another source, with the classes of the run; all of it is the test part")
+        if self.load_test is not None:
+            parser.add_argument("--data", help="another source; all of it (or its own test part) is the test part")
         options = parser.parse_args(argv)
         config = self._prepare(options.run)
         from pipelines.engine import apply
 
-        apply.evaluate(self, config, options.run, options.data)
+        apply.evaluate(self, config, options.run, getattr(options, "data", None))
 
     def _predict_command(self, argv: Sequence[str]) -> None:
-        parser = self._parser("predict", "Predict for files, folders, globs, or the paths on standard input (-).")
-        parser.add_argument("inputs", nargs="+", help="file, folder, glob or - for paths on standard input")
-        parser.add_argument("--out", help="CSV or JSONL file to write; by default CSV on standard output")
-        parser.add_argument("--format", choices=("csv", "jsonl"), help="by default what the name of --out says")
+        parser = self._parser("predict", f"Predict for {self.inputs_help}.")
+        parser.add_argument("inputs", nargs="+", help=self.inputs_help)
+        parser.add_argument("--out", help="file to write; by default CSV on standard output")
+        formats = ("csv", "jsonl", *self.formats)
+        parser.add_argument("--format", choices=formats, help="by default what the name of --out says")
         parser.add_argument("--overwrite", action="store_true", help="replace an existing --out")
         options = parser.parse_args(argv)
         self._prepare(options.run)
@@ -152,8 +174,8 @@ class Task:
         export.export(self, options.run, options.format, options.out)
 
     def _explain_command(self, argv: Sequence[str]) -> None:
-        parser = self._parser("explain", "Draw what the model looked at.")
-        parser.add_argument("inputs", nargs="*", help="files, folders or globs; none takes test pictures of the run")
+        parser = self._parser("explain", "Show what the model looked at.")
+        parser.add_argument("inputs", nargs="*", help=f"{self.inputs_help}; none takes test samples of the run")
         options = parser.parse_args(argv)
         config = self._prepare(options.run)
         from pipelines.engine import apply

@@ -18,6 +18,7 @@ from pipelines.engine.run_dir import RunDir
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
+    from pipelines.data.summary import Data
     from pipelines.engine.task import Task
 
 
@@ -73,7 +74,7 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
     with ExitStack() as stack:
         if run is not None:
             stack.enter_context(run.locked())
-        data = task.load_data(config)
+        data: Data = task.load_data(config)
         _tell(data)
         model = task.build_model(config, data)
         objective = task.objective(config, data)
@@ -110,7 +111,7 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         return _finish(task, config, data, model, history, run)
 
 
-def _finish(task: Task, config: TrainConfig, data: Any, model: keras.Model, history: fit.History, run: RunDir) -> Run:
+def _finish(task: Task, config: TrainConfig, data: Data, model: keras.Model, history: fit.History, run: RunDir) -> Run:
     from pipelines.engine import figures
     from pipelines.engine.files import whole
 
@@ -166,7 +167,7 @@ def _load(run: RunDir) -> keras.Model:
     return load_model(run)
 
 
-def _tell(data: Any) -> None:
+def _tell(data: Data) -> None:
     say(data.describe())
     for name, reason in data.summary.skipped:
         say(f"skipped {name}: {reason}")

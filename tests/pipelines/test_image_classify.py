@@ -144,7 +144,7 @@ def test_export_answers_as_the_model(trained, tmp_path, kind):
     run, _ = trained
     done = cli("export", run, "--format", kind, "--out", tmp_path / "exported", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "differs from the model by at most" in done.stderr, done.stderr
+    assert "they differ by at most" in done.stderr, done.stderr
     assert (tmp_path / "exported").exists()
 
 
