@@ -5,15 +5,13 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
+from quadratics import SHAPES, SQUARE, STEPS, Problem, run, values
 
 from optimizers import reference, registry
 from optimizers.base import Optimizer
 
 pytestmark = pytest.mark.backend
 
-STEPS = 20
-SQUARE = [(), (5,), (4, 4), (2, 2, 1, 4)]  # where a basis of a null space would be arbitrary
-SHAPES = [(), (5,), (6, 4), (3, 2, 2, 4)]
 AdamW = partial(reference.adam, b1=0.0)
 
 # name in the registry -> reference, learning rate, arguments
@@ -54,38 +52,8 @@ OWN = [n for n, r in registry.RECORDS.items() if ":" in r.factory or r.wrap]
 WHOLE = ("prodigy", "momentum-sam")  # their references take all weights at once
 
 
-class Problem:
-    """Noisy quadratics: the gradient of step t at w is curvature * (w - target) + noise[t]."""
-
-    def __init__(self, shapes, steps=STEPS, seed=0):
-        draw = np.random.default_rng(seed)
-        self.starts = [draw.normal(size=s).astype("float32") for s in shapes]
-        self.targets = [draw.normal(size=s) for s in shapes]
-        self.curvatures = [draw.uniform(0.5, 2, size=s) for s in shapes]
-        self.noise = [[0.3 * draw.normal(size=s) for s in shapes] for _ in range(steps)]
-
-    def gradients(self, weights, t):
-        rows = zip(self.curvatures, weights, self.targets, self.noise[t], strict=True)
-        return [(c * (np.asarray(w, "float64") - g) + n) for c, w, g, n in rows]
-
-    def variables(self):
-        return [keras.Variable(w, name=f"w{i}") for i, w in enumerate(self.starts)]
-
-
 def shapes_for(name):
     return SQUARE if name in ("soap", "shampoo") else SHAPES
-
-
-def values(variables):
-    return [keras.ops.convert_to_numpy(v) for v in variables]
-
-
-def run(optimizer, problem, variables=None, first=0, steps=STEPS):
-    variables = variables or problem.variables()
-    for t in range(first, steps):
-        gradients = problem.gradients(values(variables), t)
-        optimizer.apply([keras.ops.convert_to_tensor(g.astype("float32")) for g in gradients], variables)
-    return variables
 
 
 def run_reference(name, update, problem, lr, decay=0.0):
