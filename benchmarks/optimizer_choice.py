@@ -8,8 +8,9 @@
 Needs `pip install -e '.[jax,samples]'`. For each workload the target is a validation loss: the one that AdamW reaches
 with all of five seeds, with its best learning rate of `RATES` and the whole horizon. Then every optimizer, AdamW too,
 has the same budget: each of its learning rates (its registered default times `RATES`) with each length of the
-schedule (`HORIZONS`), one tuning seed; the trial that meets the target in the fewest steps is run again with five other
-seeds. The score is the median of the steps that these need, none when most of them miss the target. Steps do not
+schedule (`HORIZONS`), one tuning seed; the trial that meets the target in the fewest steps, and meets it with two more
+tuning seeds, is run again with five other seeds (at most six trials are looked at so). The score is the median of
+the steps that these need, none when most of them miss the target. Steps do not
 depend on what else the machine does; time is steps times the cost of a step, which `--cost` measures side by side.
 """
 
@@ -31,7 +32,8 @@ import numpy as np
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 HORIZONS = (0.3, 0.4, 0.5, 0.6, 0.75, 1.0)
 EVALUATIONS = 40  # in the whole horizon
-TUNING_SEED, SEEDS = 100, (0, 1, 2, 3, 4)
+TUNING_SEED, CONFIRMING_SEEDS, SEEDS = 100, (101, 102), (0, 1, 2, 3, 4)
+CANDIDATES = 6
 BASELINE = "adamw"
 # One of each kind; the others of the registry differ from these in little.
 OPTIMIZERS = (
@@ -303,9 +305,18 @@ def measure(name: str, results: Results, task: str, trainer: Trainer, target: fl
         }
         alive = [r for r in alive if taken[r] is not None]
         found |= {(r, horizon): taken[r] for r in alive}
-    if not found:
+    best = None
+    for rate, horizon in sorted(found, key=lambda trial: found[trial])[:CANDIDATES]:
+        again = [
+            results.get(task, name, f"{horizon}", f"{rate}", str(s), make=lambda s=s: steps(rate, horizon, s))
+            for s in CONFIRMING_SEEDS
+        ]
+        if None not in again:
+            best = rate, horizon
+            break
+    if best is None:
         return
-    (rate, horizon), _ = min(found.items(), key=lambda item: item[1])
+    rate, horizon = best
     results.get(task, name, "best", make=lambda: [rate, horizon])
     for seed in SEEDS:
         results.get(task, name, "seed", str(seed), make=lambda s=seed: steps(rate, horizon, s))
