@@ -6,7 +6,7 @@
     python benchmarks/optimizer_choice.py --out results.json --show docs/optimizers   # table and figure
 
 Needs `pip install -e '.[jax,samples]'`. For each workload the target is a validation loss: what AdamW reaches in
-three quarters of the horizon with its best learning rate of `RATES`, in the median of five seeds. Then every
+three quarters of the horizon with its best learning rate of `RATES`, in the median of five seeds, and two percent more. Then every
 optimizer, AdamW too, has the same budget: each of its learning rates (its registered default times `RATES`) with each
 length of the schedule (`HORIZONS`), one tuning seed; the trial that meets the target in the fewest steps, and meets it
 with two more tuning seeds, is run again with five other seeds (at most six trials are looked at so). The score is the
@@ -35,6 +35,7 @@ EVALUATIONS = 40  # in the whole horizon
 TUNING_SEED, CONFIRMING_SEEDS, SEEDS = 100, (101, 102), (0, 1, 2, 3, 4)
 CANDIDATES = 6
 TARGET_HORIZON = 0.75
+SLACK = 1.02  # seeds differ by more than a percent
 BASELINE = "adamw"
 # One of each kind; the others of the registry differ from these in little.
 OPTIMIZERS = (
@@ -281,13 +282,15 @@ class Results:
 def find_target(results: Results, task: str, trainer: Trainer) -> float:
     """What the baseline reaches with its best rate in `TARGET_HORIZON` of the horizon, in the median of the seeds."""
 
-    def last(rate: float, seed: int) -> float:
+    def lowest(rate: float, seed: int) -> float:
         losses, _ = trainer.run(rate, TARGET_HORIZON, seed, None)
-        return losses[-1] if math.isfinite(losses[-1]) else math.inf
+        return min(loss if math.isfinite(loss) else math.inf for loss in losses)
 
-    tried = {r: results.get(task, "target", "rate", str(r), make=lambda r=r: last(r, TUNING_SEED)) for r in RATES}
+    tried = {r: results.get(task, "target", "rate", str(r), make=lambda r=r: lowest(r, TUNING_SEED)) for r in RATES}
     best = min(tried, key=lambda r: tried[r])
-    return statistics.median(results.get(task, "target", "seed", str(s), make=lambda s=s: last(best, s)) for s in SEEDS)
+    return SLACK * statistics.median(
+        results.get(task, "target", "seed", str(s), make=lambda s=s: lowest(best, s)) for s in SEEDS
+    )
 
 
 def measure(name: str, results: Results, task: str, trainer: Trainer, target: float) -> None:
