@@ -13,6 +13,8 @@ import numpy as np
 from callbacks.state import set_training_state, training_state, training_variables
 from callbacks.weights import inner_optimizer, to_array
 
+EXPLODED = 10.0
+
 
 class DivergenceError(ValueError):
     """Training that diverged again after each attempt to go on."""
@@ -21,10 +23,11 @@ class DivergenceError(ValueError):
 class NanGuard(keras.callbacks.Callback):
     """Takes training back to its last good state when the loss or a weight is not finite, cuts the rate and goes on.
 
-    Good states are kept at the start and at the end of each epoch in which all weights are finite, on the host. The
-    loss is looked at after each step, in the value that Keras gives to all callbacks anyway, so that a step costs
-    nothing; the weights are looked at where they are copied. Weights, statistics and the optimizer go back; its step
-    count, and with it the schedule, does not, and the data go on with the next batch.
+    Good states are kept on the host: the first one, and that at the end of each epoch, if all weights are finite and
+    the loss is not over ten times the lowest one, on its way to infinity. The loss is looked at after each step, in the
+    value that Keras gives to all callbacks anyway, so that a step costs nothing; the weights are looked at where they
+    are copied. Weights, statistics and the optimizer go back; its step count, and with it the schedule, does not, and
+    the data go on with the next batch.
 
     Put it first in the list of callbacks: none of the others then sees a state that is not finite. With `mixed_float16`
     an overflow is the business of the loss scaling, which is left to it: only weights count then.
@@ -48,16 +51,18 @@ class NanGuard(keras.callbacks.Callback):
         self.used = 0
         self._say = say or (lambda line: warnings.warn(line, stacklevel=2))
         self._good: list[np.ndarray] | None = None
+        self._lowest = math.inf
         self._moved = False
         self._resumed = False
 
     def get_state(self) -> dict[str, Any]:
         """The retries used, and the last good state unless it is the present one."""
-        return {"used": self.used, "good": self._good if self._moved else None}
+        return {"used": self.used, "lowest": self._lowest, "good": self._good if self._moved else None}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `get_state` gave."""
         self.used = int(state["used"])
+        self._lowest = float(state["lowest"])
         self._good = state["good"]
         self._resumed = True
 
@@ -72,9 +77,11 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._moved = True
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss) and not self._scaled:
-            self._back(f"the loss is {float(loss)}")
+        loss = float((logs or {})["loss"])
+        if math.isinf(self._lowest) and math.isfinite(loss):
+            self._lowest = loss
+        if not math.isfinite(loss) and not self._scaled:
+            self._back(f"the loss is {loss}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         state = training_state(self.model)
@@ -85,8 +92,12 @@ class NanGuard(keras.callbacks.Callback):
         ]
         if broken:
             self._back(f"{broken[0]} is not finite")
-        else:
+            return
+        loss = float((logs or {})["loss"])
+        # A negative loss has no such measure.
+        if loss <= EXPLODED * self._lowest or self._lowest <= 0 or not math.isfinite(loss):
             self._good, self._moved = state, False
+            self._lowest = min(self._lowest, loss) if math.isfinite(loss) else self._lowest
 
     def _back(self, what: str) -> None:
         if self.used >= self.retries:

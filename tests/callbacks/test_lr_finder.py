@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -95,7 +97,7 @@ def brute_valley(losses):
     best = None
     for mask in range(1, 2 ** len(losses)):
         chosen = [i for i in range(len(losses)) if mask >> i & 1]
-        falling = all(losses[a] > losses[b] for a, b in zip(chosen, chosen[1:], strict=False))
+        falling = all(losses[a] > losses[b] for a, b in itertools.pairwise(chosen))
         if falling and (best is None or (len(chosen), -chosen[-1]) > (len(best), -best[-1])):
             best = chosen
     end, start = best[-1], best[-1] - len(best)

@@ -62,7 +62,7 @@ def test_pr_curves_are_those_of_scikit_learn(tmp_path):
         tag = f"{name}/pr_curves"
         assert found.SummaryMetadata(tag).plugin_data.plugin_name == "pr_curves"
         hits, alarms, rejected, missed, precision, recall = tensor(found, tag)
-        right, scores = LABELS == k, PROBABILITIES[:, k]
+        right, scores = k == LABELS, PROBABILITIES[:, k]
         assert set(hits + alarms + rejected + missed) == {200}
         for place in (0, 40, 100, 160):
             chosen = np.floor(scores * 200) >= place

@@ -62,7 +62,7 @@ def test_training_is_unchanged_to_the_last_bit(name):
 
 def test_within_other_wrappers_it_sees_what_they_give():
     inside = Monitored(keras.optimizers.SGD(0.1), every=1)
-    before, gradients, _ = steps(PerLayer(inside, {"w1": 0.5, "w2": 0.0}))[-1]
+    _before, gradients, _ = steps(PerLayer(inside, {"w1": 0.5, "w2": 0.0}))[-1]
     norms = flat(inside.norms())
     expected = [0.1 * np.linalg.norm(gradients[0]), 0.05 * np.linalg.norm(gradients[1]), 0]
     np.testing.assert_allclose(norms["update"], expected, rtol=1e-4)
