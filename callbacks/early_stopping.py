@@ -37,7 +37,7 @@ class EarlyStopping(keras.callbacks.Callback):
             1 - value.
         threshold: Alpha of `gl` and `pq`, s of `up`; none takes 5, 2 and 3.
         strip: Epochs of a strip, k in the paper.
-        ema: Momentum of the moving average of the value that is judged in its place, 0 to below 1.
+        smoothing: Momentum of the moving average that is judged in the place of the value, 0 to below 1.
         window: Judge the mean of the last so many values.
 
     Raises:
@@ -60,7 +60,7 @@ class EarlyStopping(keras.callbacks.Callback):
         criterion: Literal["none", "gl", "pq", "up"] = "none",
         threshold: float | None = None,
         strip: int = 5,
-        ema: float = 0.0,
+        smoothing: float = 0.0,
         window: int = 1,
     ) -> None:
         super().__init__()
@@ -77,8 +77,10 @@ class EarlyStopping(keras.callbacks.Callback):
             raise ValueError(f"threshold must not be negative, and for 'up' a whole number from 1, got {threshold}")
         if strip < 1 or window < 1:
             raise ValueError(f"strip and window must be at least 1, got {strip} and {window}")
-        if not 0 <= ema < 1 or (ema and window > 1):
-            raise ValueError(f"ema must be at least 0 and below 1, and 0 with a window, got {ema} and window={window}")
+        if not 0 <= smoothing < 1 or (smoothing and window > 1):
+            raise ValueError(
+                f"smoothing must be at least 0 and below 1, and 0 with a window, got {smoothing} and window={window}"
+            )
         self.monitor = monitor
         self.mode = mode
         self.patience = patience
@@ -88,7 +90,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.criterion = criterion
         self.threshold = threshold
         self.strip = strip
-        self.ema = ema
+        self.smoothing = smoothing
         self.window = window
         self.best = math.nan
         self.best_epoch: int | None = None
@@ -167,8 +169,8 @@ class EarlyStopping(keras.callbacks.Callback):
         if math.isnan(value):
             return value
         self._seen.append(value)
-        if self.ema:
-            powers = self.ema ** np.arange(len(self._seen))[::-1]
+        if self.smoothing:
+            powers = self.smoothing ** np.arange(len(self._seen))[::-1]
             return float(powers @ self._seen / powers.sum())
         return float(np.mean(self._seen[-self.window :]))
 

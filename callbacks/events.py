@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-Value = Summary.Value
+Value: TypeAlias = Any  # a Summary.Value, whose class protobuf makes when it is imported
 
 
 class Events:
@@ -76,13 +76,13 @@ def write(log_dir: str | os.PathLike[str], values: Iterable[tuple[str, Value]], 
 
 def scalar(number: float) -> Value:
     """A number."""
-    return Value(simple_value=float(number))
+    return Summary.Value(simple_value=float(number))
 
 
 def text(content: str) -> Value:
     """Markdown."""
     metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
-    return Value(metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[content.encode()]))
+    return Summary.Value(metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[content.encode()]))
 
 
 def figure(drawn: Figure) -> Value:
@@ -90,7 +90,9 @@ def figure(drawn: Figure) -> Value:
     content = io.BytesIO()
     drawn.savefig(content, format="png")
     width, height = (np.asarray(drawn.get_size_inches()) * drawn.dpi).astype(int).tolist()
-    return Value(image=Summary.Image(encoded_image_string=content.getvalue(), width=width, height=height, colorspace=4))
+    return Summary.Value(
+        image=Summary.Image(encoded_image_string=content.getvalue(), width=width, height=height, colorspace=4)
+    )
 
 
 def histogram(numbers: np.ndarray, buckets: int = 30) -> Value:
@@ -98,7 +100,9 @@ def histogram(numbers: np.ndarray, buckets: int = 30) -> Value:
     numbers = np.asarray(numbers, np.float64).ravel()
     counts, edges = np.histogram(numbers[np.isfinite(numbers)], bins=buckets)
     rows = np.stack([edges[:-1], edges[1:], counts], axis=1)
-    return Value(metadata=histogram_metadata.create_summary_metadata(None, None), tensor=make_tensor_proto(rows))
+    return Summary.Value(
+        metadata=histogram_metadata.create_summary_metadata(None, None), tensor=make_tensor_proto(rows)
+    )
 
 
 def pr_curve(right: np.ndarray, scores: np.ndarray, thresholds: int = 201) -> Value:
@@ -120,7 +124,7 @@ def pr_curve(right: np.ndarray, scores: np.ndarray, thresholds: int = 201) -> Va
     recall = hits / max(hits[0], 1e-7)
     rows = np.stack([hits, alarms, alarms[0] - alarms, hits[0] - hits, precision, recall]).astype(np.float32)
     metadata = pr_curve_metadata.create_summary_metadata("", "", thresholds)
-    return Value(metadata=metadata, tensor=make_tensor_proto(rows))
+    return Summary.Value(metadata=metadata, tensor=make_tensor_proto(rows))
 
 
 def session_start(settings: Mapping[str, bool | float | str], group: str, started: float) -> tuple[str, Value]:
@@ -146,7 +150,9 @@ def session_end(status: Literal["success", "failure"], ended: float) -> tuple[st
 
 
 def _session(content: HParamsPluginData) -> Value:
-    return Value(metadata=hparams_metadata.create_summary_metadata(content), tensor=hparams_metadata.NULL_TENSOR)
+    return Summary.Value(
+        metadata=hparams_metadata.create_summary_metadata(content), tensor=hparams_metadata.NULL_TENSOR
+    )
 
 
 def graph(model: keras.Model) -> Value:
@@ -161,4 +167,4 @@ def graph(model: keras.Model) -> Value:
     except Exception as error:
         raise ValueError(f"the graph of the model {model.name} cannot be drawn: {error}") from None
     metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="graph_keras_model", content=b"1"))
-    return Value(metadata=metadata, tensor=make_tensor_proto(content))
+    return Summary.Value(metadata=metadata, tensor=make_tensor_proto(content))

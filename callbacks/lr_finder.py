@@ -72,7 +72,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         model = self.model
         self._kept = training_state(model)
         self._random = global_random_state()
-        self._optimizer = inner_optimizer(model.optimizer)
+        self._optimizer: Any = inner_optimizer(model.optimizer)
         self._schedule = self._optimizer._learning_rate
         first = int(keras.ops.convert_to_numpy(self._optimizer._iterations))
         # Set past the optimizer's own setter: a rate that is a variable must stay among its variables.
@@ -94,7 +94,8 @@ class LearningRateFinder(keras.callbacks.Callback):
         self.losses.append(loss)
         powers = self.smoothing ** np.arange(len(self.losses))[::-1]
         self.smoothed.append(float(powers @ self.losses / powers.sum()))
-        if self.smoothed[-1] > self.diverged * min(self.smoothed) or len(self.rates) >= self.steps:
+        judged = self.smoothed[self.steps // 10 :]  # the first losses are noise
+        if (judged and judged[-1] > self.diverged * min(judged)) or len(self.rates) >= self.steps:
             self.model.stop_training = True
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:

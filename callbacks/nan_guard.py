@@ -93,9 +93,11 @@ class NanGuard(keras.callbacks.Callback):
         if broken:
             self._back(f"{broken[0]} is not finite")
             return
+        if not self._moved:
+            return
         loss = float((logs or {})["loss"])
-        # A negative loss has no such measure.
-        if loss <= EXPLODED * self._lowest or self._lowest <= 0 or not math.isfinite(loss):
+        # A negative loss has no such measure; one that is not finite is the loss scaling's.
+        if not math.isfinite(loss) or loss <= EXPLODED * self._lowest or self._lowest <= 0:
             self._good, self._moved = state, False
             self._lowest = min(self._lowest, loss) if math.isfinite(loss) else self._lowest
 
@@ -123,7 +125,7 @@ class NanGuard(keras.callbacks.Callback):
         )
 
     def _cut(self, factor: float, *, resumed: bool = False) -> None:
-        optimizer = inner_optimizer(self.model.optimizer)
+        optimizer: Any = inner_optimizer(self.model.optimizer)
         rate = optimizer._learning_rate
         if isinstance(rate, keras.Variable):
             if not resumed:  # else the checkpoint holds it as it was cut

@@ -25,6 +25,7 @@ class OverfitMonitor(keras.callbacks.Callback):
         metric: Name of the value, such as `loss`; on validation it is `val_` and this name.
         mode: `min` or `max`: which direction is better.
         patience: Epochs without a better validation value after which it speaks, if the gap has grown since the best.
+        growth: By how much, as a part of the best validation value.
         say: Takes the line; a warning by default. It is said once for each best value.
         advice: What to do about it.
 
@@ -38,6 +39,7 @@ class OverfitMonitor(keras.callbacks.Callback):
         *,
         mode: Literal["min", "max"] = "min",
         patience: int = 3,
+        growth: float = 0.05,
         say: Callable[[str], None] | None = None,
         advice: str = ADVICE,
     ) -> None:
@@ -46,9 +48,12 @@ class OverfitMonitor(keras.callbacks.Callback):
             raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
         if patience < 1:
             raise ValueError(f"patience must be at least 1, got {patience}")
+        if growth < 0:
+            raise ValueError(f"growth must not be negative, got {growth}")
         self.metric = metric
         self.mode = mode
         self.patience = patience
+        self.growth = growth
         self.advice = advice
         self.best = math.nan
         self.best_epoch = 0
@@ -78,7 +83,9 @@ class OverfitMonitor(keras.callbacks.Callback):
         better = validation < self.best if self.mode == "min" else validation > self.best
         if better or math.isnan(self.best):
             self.best, self.best_epoch, self.gap_at_best, self.told = validation, epoch, gap, False
-        elif epoch - self.best_epoch >= self.patience and gap > max(self.gap_at_best, 0) and not self.told:
+            return
+        grown = gap > 0 and gap - self.gap_at_best > self.growth * abs(self.best)
+        if epoch - self.best_epoch >= self.patience and grown and not self.told:
             self.told = True
             self._say(
                 f"over-fitting: val_{self.metric} was best in epoch {self.best_epoch + 1} ({self.best:.4g}, now "

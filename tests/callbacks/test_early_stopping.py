@@ -136,13 +136,13 @@ def test_perfect_scores_do_not_divide_by_zero():
     assert feed(EarlyStopping("val_loss", mode="min", criterion="pq", strip=2), rows) == 4
 
 
-@pytest.mark.parametrize("options", [{"ema": 0.7}, {"window": 3}])
+@pytest.mark.parametrize("options", [{"smoothing": 0.7}, {"window": 3}])
 def test_the_smoothed_value_is_judged(options):
     draw = np.random.default_rng(1)
     values = (10 - np.arange(20) + 3 * draw.normal(size=20)).tolist()
     stopping = EarlyStopping("loss", mode="min", **options)
     feed(stopping, [{"loss": v} for v in values])
-    if "ema" in options:
+    if "smoothing" in options:
         state, smooth = 0.0, []
         for t, value in enumerate(values, start=1):
             state = 0.7 * state + 0.3 * value
@@ -157,7 +157,7 @@ def test_the_smoothed_value_is_judged(options):
 def test_state_goes_on(criterion, threshold):
     draw = np.random.default_rng(0)
     rows = [{"val_loss": v, "loss": t} for v, t in draw.uniform(0.5, 1, (30, 2))]
-    options = {"mode": "min", "criterion": criterion, "strip": 3, "ema": 0.5, "threshold": threshold}
+    options = {"mode": "min", "criterion": criterion, "strip": 3, "smoothing": 0.5, "threshold": threshold}
     whole = feed(EarlyStopping("val_loss", **options), rows)
     assert 3 < whole < 30
     first, second = EarlyStopping("val_loss", **options), EarlyStopping("val_loss", **options)
@@ -176,7 +176,14 @@ def test_negative_errors_are_refused():
 
 @pytest.mark.parametrize(
     "options",
-    [{"criterion": "gp"}, {"threshold": -1}, {"strip": 0}, {"window": 0}, {"ema": 1.0}, {"ema": 0.5, "window": 2}],
+    [
+        {"criterion": "gp"},
+        {"threshold": -1},
+        {"strip": 0},
+        {"window": 0},
+        {"smoothing": 1.0},
+        {"smoothing": 0.5, "window": 2},
+    ],
 )
 def test_bad_criteria(options):
     with pytest.raises(ValueError, match=next(iter(options))):

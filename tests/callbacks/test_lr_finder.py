@@ -80,7 +80,7 @@ def test_rates_rise_evenly_and_losses_are_those_of_the_steps():
 
 
 def test_quadratic_has_its_known_limit():
-    """Gradient descent on mse diverges above 2 / (largest eigenvalue): the suggestion lies well below, not far below."""
+    """Gradient descent on mse diverges above 2 / (largest eigenvalue): the suggestion lies below that."""
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1, use_bias=False)])
     model.compile(keras.optimizers.SGD(1.0), "mse")
     found = find_learning_rate(model, X, Y, batch_size=160, lowest=1e-5, highest=100)

@@ -31,6 +31,7 @@ def test_speaks_once_when_the_gap_grows_and_validation_does_not_improve():
         [(3, 3), (2, 2.9), (1, 2.8), (0.5, 2.7), (0.1, 2.6)],  # the gap grows, but validation improves
         [(3, 3), (3, 3.1), (3.2, 3.2), (3.3, 3.3)],  # validation gets worse, but so does training
         [(5, 3), (4, 3.1), (3.9, 3.2), (3.5, 3.3)],  # training is harder than validation: augmentation
+        [(3, 3), (3, 3.01), (2.98, 3.05), (2.97, 3.06)],  # the gap grows by 3 percent
     ],
 )
 def test_keeps_quiet_otherwise(pairs):
@@ -76,5 +77,7 @@ def test_bad_arguments_and_missing_values():
         OverfitMonitor(mode="auto")
     with pytest.raises(ValueError, match="patience"):
         OverfitMonitor(patience=0)
+    with pytest.raises(ValueError, match="growth"):
+        OverfitMonitor(growth=-1)
     with pytest.raises(ValueError, match=r"no value 'val_loss'.*available are loss"):
         OverfitMonitor().on_epoch_end(0, {"loss": 1.0})
