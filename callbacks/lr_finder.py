@@ -35,8 +35,8 @@ class LearningRateFinder(keras.callbacks.Callback):
         ValueError: An argument is out of its range; or, from the suggestions, the search ended too early.
 
     Reference:
-        Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017. The suggestion is that of fastai
-        (Howard & Gugger, 2020).
+        Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017. The suggestions are fastai's `steep`
+        and `valley` (Howard & Gugger, 2020), the former over more than one step.
     """
 
     def __init__(
@@ -67,12 +67,15 @@ class LearningRateFinder(keras.callbacks.Callback):
         self.losses: list[float] = []
         self.smoothed: list[float] = []
         self._kept: list[np.ndarray] | None = None
+        self._optimizer: Any = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         model = self.model
         self._kept = training_state(model)
+        # On JAX a variable and its average may be one array when an earlier `fit` has ended, which no step can take.
+        set_training_state(model, self._kept)
         self._random = global_random_state()
-        self._optimizer: Any = inner_optimizer(model.optimizer)
+        self._optimizer = inner_optimizer(model.optimizer)
         self._schedule = self._optimizer._learning_rate
         first = int(keras.ops.convert_to_numpy(self._optimizer._iterations))
         # Set past the optimizer's own setter: a rate that is a variable must stay among its variables.
@@ -118,15 +121,15 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     @property
     def suggestion(self) -> float:
-        """The rate in the middle of the longest way down of the smoothed loss."""
-        rates, losses = self._judged()
-        return rates[valley(losses)]
-
-    @property
-    def steepest(self) -> float:
         """The rate at which the smoothed loss falls fastest."""
         rates, losses = self._judged()
         return rates[steepest(rates, losses)]
+
+    @property
+    def careful(self) -> float:
+        """The rate in the middle of the longest way down of the smoothed loss; lower, and seldom too high."""
+        rates, losses = self._judged()
+        return rates[valley(losses)]
 
     def _judged(self) -> tuple[list[float], list[float]]:
         """Without the first tenth, which is noise, and the last five, which explode."""
@@ -149,7 +152,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         axes = figure.add_subplot()
         axes.plot(self.rates, self.losses, color="#767676", linewidth=0.6, alpha=0.6, label="loss of a step")
         axes.plot(self.rates, self.smoothed, color="#0072B2", label="smoothed")
-        marks = (("suggestion", self.suggestion, "#D55E00", "o"), ("steepest", self.steepest, "#009E73", "s"))
+        marks = (("suggestion", self.suggestion, "#D55E00", "o"), ("careful", self.careful, "#009E73", "s"))
         for name, rate, colour, marker in marks:
             loss = self.smoothed[self.rates.index(rate)]
             axes.plot(rate, loss, marker, color=colour, label=f"{name} {rate:.2g}", zorder=3)
@@ -215,9 +218,19 @@ def valley(losses: Sequence[float]) -> int:
 
 
 def steepest(rates: Sequence[float], losses: Sequence[float]) -> int:
-    """The place where the loss falls most for a factor of the rate."""
-    slopes = np.diff(losses) / np.diff(np.log(rates))
-    return int(np.argmin(slopes))
+    """The place before the lowest loss where it falls most for a factor of the rate, over a tenth of the steps.
+
+    Args:
+        rates: Rising learning rates.
+        losses: Smoothed losses, one a rate.
+    """
+    reach = max(len(losses) // 20, 1)
+    lowest = max(int(np.argmin(losses)), 2 * reach)
+    wide = slice(2 * reach, lowest + 1), slice(0, lowest + 1 - 2 * reach)
+    slopes = np.subtract(*(np.asarray(losses)[part] for part in wide)) / np.subtract(
+        *(np.log(rates)[part] for part in wide)
+    )
+    return reach + int(np.argmin(slopes))
 
 
 class _Rising(keras.optimizers.schedules.LearningRateSchedule):

@@ -48,15 +48,11 @@ def find(task: Task, config: TrainConfig) -> float:
         figure = found.figure()
     except ValueError as error:
         raise UserError(f"no learning rate found: {error}") from None
-    folder = Path(config.run.out) / task.name
-    path = folder / f"find-lr_{config.run.name or time.strftime('%Y-%m-%d_%H-%M-%S')}.png"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole(path) as aside:
-            figure.savefig(aside, format="png")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    name = config.run.name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    path = Path(config.run.out) / task.name / f"find-lr_{name}.png"
+    with whole(path) as aside:
+        figure.savefig(aside, format="png")
     say(f"{len(found.rates)} steps from {found.rates[0]:.1e} to {found.rates[-1]:.1e}, drawn in {path}")
-    say(f"the loss falls fastest at {found.steepest:.2g}; the optimizer's own rate is {usual:g}")
+    say(f"the loss falls fastest at {rate:g}; a careful choice is {found.careful:.2g}, the usual one {usual:g}")
     print(f"--optimizer.learning_rate {rate:g}")
     return rate

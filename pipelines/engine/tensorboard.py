@@ -64,15 +64,14 @@ def _write_embeddings(
         return  # a model of the user's own, which is not made of layers in a graph
     inputs: list[Any] = []
     labels: list[np.ndarray] = []
-    left = config.tensorboard.embeddings
+    wanted = config.tensorboard.embeddings
     for x, y, *_ in validation:
-        labels.append(np.asarray(y)[:left])
-        inputs.append(keras.tree.map_structure(lambda part: np.asarray(part)[:left], x))
-        left -= len(labels[-1])
-        if not left:
+        inputs.append(keras.tree.map_structure(np.asarray, x))
+        labels.append(np.asarray(y))
+        if sum(map(len, labels)) >= wanted:
             break
-    x = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *inputs)
-    y = np.concatenate(labels)
+    x = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:wanted], *inputs)
+    y = np.concatenate(labels)[:wanted]
     true = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
     points = body.predict(x, batch_size=256, verbose=0)
     pictures = isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8 and x.shape[-1] in (1, 3)

@@ -43,6 +43,8 @@ def test_all_is_afterwards_as_it_was(name):
     for model in (searched, plain):
         keras.utils.set_random_seed(1)
         model.fit(X, Y, batch_size=16, shuffle=False, verbose=0)
+        if name == "average":  # Keras's moving average leaves JAX with arrays that a second `fit` cannot take
+            model.set_weights(model.get_weights())
     before = everything(searched)
     kept = searched.optimizer.learning_rate
     found = find_learning_rate(searched, X, Y, batch_size=16, steps=40, lowest=1e-4, highest=1e3)
@@ -86,7 +88,7 @@ def test_quadratic_has_its_known_limit():
     found = find_learning_rate(model, X, Y, batch_size=160, lowest=1e-5, highest=100)
     limit = 2 / np.linalg.eigvalsh(2 * X.T @ X / 160).max()
     assert limit / 100 < found.suggestion < limit
-    assert limit / 100 < found.steepest < limit
+    assert limit / 100 < found.careful < limit
     assert len(found.rates) < 100  # it ended when the loss exploded
     figure = found.figure()
     assert f"{found.suggestion:.2g}" in figure.axes[0].get_legend().get_texts()[2].get_text()
@@ -109,9 +111,11 @@ def brute_valley(losses):
 def test_valley_and_steepest(seed):
     losses = np.random.default_rng(seed).normal(size=11)
     assert valley(losses.tolist()) == brute_valley(losses)
-    rates = np.geomspace(1, 100, 11)
-    slopes = [(losses[i + 1] - losses[i]) / np.log(rates[i + 1] / rates[i]) for i in range(10)]
-    assert steepest(rates, losses) == int(np.argmin(slopes))
+    curve = np.cumsum(np.random.default_rng(seed).normal(size=60))
+    rates = np.geomspace(1, 100, 60)
+    lowest = max(int(curve.argmin()), 6)
+    slopes = {i: (curve[i + 3] - curve[i - 3]) / np.log(rates[i + 3] / rates[i - 3]) for i in range(3, lowest - 2)}
+    assert steepest(rates, curve) == min(slopes, key=slopes.get)
 
 
 def test_diverging_at_once_is_told():
