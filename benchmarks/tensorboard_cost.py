@@ -49,7 +49,7 @@ def measure(name: str, rounds: int) -> None:
     y = draw.integers(0, 10, len(x))
     folder = tempfile.mkdtemp()
     watchers = {
-        "bare": (False, lambda: []),
+        "bare": (False, list),
         "TensorBoard": (False, lambda: [TensorBoard(folder + "/ours")]),
         "with norms": (True, lambda: [TensorBoard(folder + "/norms")]),
     }

@@ -64,6 +64,15 @@ class Checkpoint(keras.callbacks.Callback):
     model.fit(stream.dataset, initial_epoch=start, epochs=20, callbacks=[early_stopping, checkpoint])
     ```
 
+    With arrays in the place of a stream, a resumed run begins with the epoch in which it was interrupted; it is exact
+    with `shuffle=False`, and else but for the order of the samples, which Keras draws anew:
+
+    ```python
+    checkpoint = Checkpoint("run/checkpoints")
+    start = checkpoint.restore(model)
+    model.fit(x, y, initial_epoch=start, epochs=20, callbacks=[checkpoint])
+    ```
+
     Put it last in the list of callbacks: it keeps what the ones before it have decided.
 
     Args:

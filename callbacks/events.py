@@ -49,6 +49,10 @@ class Events:
         value.tag = tag
         self._event(step, summary=Summary(value=[value]))
 
+    def add_graph(self, graph: bytes) -> None:
+        """Writes what `graph` gave: one for a folder."""
+        self._event(0, graph_def=graph)
+
     def flush(self) -> None:
         """Lets TensorBoard see what was written so far."""
         self._writer.flush()
@@ -155,16 +159,19 @@ def _session(content: HParamsPluginData) -> Value:
     )
 
 
-def graph(model: keras.Model) -> Value:
-    """The layers of a model and what flows between them.
+def graph(model: keras.Model) -> bytes:
+    """The layers of a model and what flows between them, as a serialized `GraphDef`.
 
     Raises:
         ValueError: The model is not made of layers that Keras can write down (a subclassed one without `get_config`).
     """
     try:
-        content = model.to_json()
-        keras_model_to_graph_def(json.loads(content))
+        drawn = keras_model_to_graph_def(json.loads(model.to_json()))
     except Exception as error:
         raise ValueError(f"the graph of the model {model.name} cannot be drawn: {error}") from None
-    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="graph_keras_model", content=b"1"))
-    return Summary.Value(metadata=metadata, tensor=make_tensor_proto(content))
+    outermost = f"{model.name}/"
+    for node in drawn.node:
+        node.op = node.attr["keras_class"].s.decode()
+        node.name = node.name.removeprefix(outermost)
+        node.input[:] = [name.removeprefix(outermost) for name in node.input]
+    return drawn.SerializeToString()

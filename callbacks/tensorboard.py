@@ -105,7 +105,7 @@ class TensorBoard(keras.callbacks.Callback):
             self._write("train", tag, events.text(text), 0)
         if self.graph:
             try:
-                self._write("train", "keras", events.graph(self.model), 0)
+                self._file("train").add_graph(events.graph(self.model))
             except ValueError as error:
                 warnings.warn(str(error), stacklevel=2)
 
@@ -181,9 +181,12 @@ class TensorBoard(keras.callbacks.Callback):
         self._write(part, tag, events.scalar(value), step)
 
     def _write(self, part: str, tag: str, value: events.Value, step: int) -> None:
+        self._file(part).add(tag, value, step)
+
+    def _file(self, part: str) -> Events:
         if part not in self._events:
             self._events[part] = Events(self.log_dir / part, self._resumed_at)
-        self._events[part].add(tag, value, step)
+        return self._events[part]
 
 
 def _norms(optimizer: Any) -> dict[str, dict[str, float]]:

@@ -55,7 +55,9 @@ def write_graph(log_dir: LogDir, model: keras.Model) -> None:
     Raises:
         ValueError: Keras cannot write the model down.
     """
-    events.write(log_dir, [("keras", events.graph(model))], 0)
+    graph = events.graph(model)
+    with events.Events(log_dir) as file:
+        file.add_graph(graph)
 
 
 def write_pr_curves(

@@ -137,6 +137,47 @@ def test_explain_draws(trained):
     assert (run / "figures" / "explanations_1.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_tensorboard_has_what_its_tabs_show(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    run, _ = trained
+    found = {}
+    for part in ("train", "validation", "test", "hparams"):
+        found[part] = EventAccumulator(str(run / "tensorboard" / part))
+        found[part].Reload()
+    train, test, hparams = found["train"], found["test"], found["hparams"]
+    norms = [tag for tag in train.Tags()["scalars"] if tag.startswith("update_norm/")]
+    assert "update_norm/all" in norms
+    assert len(norms) > 3
+    assert all(event.value > 0 for tag in norms for event in train.Scalars(tag))
+    assert {"learning_rate", "epoch_gap", "epoch_loss"} <= set(train.Tags()["scalars"])
+    assert train.Tags()["graph"]
+    assert {"confusion_matrix", "reliability", "roc", "best"} <= set(test.Tags()["images"])
+    assert [tag for tag in test.Tags()["tensors"] if tag.endswith("/pr_curves")] == [
+        f"{k}/pr_curves" for k in range(10)
+    ]
+    content = hparams.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    settings = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert settings["fit.epochs"].number_value == 4
+    assert settings["optimizer.name"].string_value == "nesterov"
+    scores = json.loads((run / "metrics.json").read_text())["test"]["metrics"]
+    for name, score in scores.items():
+        assert hparams.Scalars(f"test/{name}")[0].value == pytest.approx(score["value"], rel=1e-6)
+    lines = (run / "tensorboard" / "validation" / "features.tsv").read_text().splitlines()
+    assert len(lines) == len((run / "tensorboard" / "validation" / "metadata.tsv").read_text().splitlines()) - 1 > 100
+
+
+def test_find_lr_draws_and_names_the_option(tmp_path):
+    done = cli("find-lr", *QUICK[2:], "--data.limit", "600", "--run.name", "x", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    option, rate = done.stdout.split()
+    assert option == "--optimizer.learning_rate"
+    assert 1e-3 < float(rate) < 10  # the tuned rate of this task is 0.1
+    assert (tmp_path / "runs" / "image_classify" / "find-lr_x.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in (tmp_path / "runs" / "image_classify").iterdir()] == ["find-lr_x.png"]
+
+
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_export_answers_as_the_model(trained, tmp_path, kind):
     if kind != "savedmodel":
