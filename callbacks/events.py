@@ -171,7 +171,8 @@ def graph(model: keras.Model) -> bytes:
         raise ValueError(f"the graph of the model {model.name} cannot be drawn: {error}") from None
     outermost = f"{model.name}/"
     for node in drawn.node:
-        node.op = node.attr["keras_class"].s.decode()
         node.name = node.name.removeprefix(outermost)
         node.input[:] = [name.removeprefix(outermost) for name in node.input]
+        # TensorBoard folds operations of one kind with numbered names into a series, which takes graphs to pieces.
+        node.op = f"{node.attr['keras_class'].s.decode()} {node.name}"
     return drawn.SerializeToString()

@@ -61,10 +61,22 @@ class Monitored(Wrapper):
         return super()._clip_gradients(grads)
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        self._before |= {self._get_variable_index(v): ops.copy(ops.convert_to_tensor(v)) for v in variables}
+        if not self._known_to_wait():
+            self._before |= {self._get_variable_index(v): ops.copy(ops.convert_to_tensor(v)) for v in variables}
         super()._apply_weight_decay(variables)
 
+    def _due(self) -> Any:
+        return ops.equal(self.iterations % self.every, 0)
+
+    def _known_to_wait(self) -> bool:
+        """PyTorch knows before the step whether it is measured; the others compile one step for both."""
+        return keras.backend.backend() == "torch" and not bool(self._due())
+
     def wrapped_step(self, gradients: list[Any], variables: list[Any]) -> None:
+        if self._known_to_wait():
+            self._unclipped = []
+            self.inner_step(gradients, variables)
+            return
         indices = [self._get_variable_index(variable) for variable in variables]
         before = [self._before.pop(index) for index in indices]
         given, self._unclipped = self._unclipped or gradients, []
@@ -79,8 +91,7 @@ class Monitored(Wrapper):
                 rows[2][index] = norm(new)
             return [ops.stack(row) for row in rows]
 
-        due = ops.equal(self.iterations % self.every, 0)
-        rows = ops.cond(due, measured, lambda: [ops.convert_to_tensor(row) for row in self._norms])
+        rows = ops.cond(self._due(), measured, lambda: [ops.convert_to_tensor(row) for row in self._norms])
         for variable, row in zip(self._norms, rows, strict=True):
             variable.assign(row)
 

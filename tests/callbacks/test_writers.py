@@ -145,7 +145,7 @@ def test_graph_has_the_layers(tmp_path):
     model = keras.Model(inputs, keras.layers.Add(name="sum")([inputs, hidden]))
     callbacks.write_graph(tmp_path, model)
     graph = read(tmp_path).Graph()
-    assert [node.op for node in graph.node] == ["InputLayer", "Dense", "Add"]
+    assert [node.op for node in graph.node] == ["InputLayer in", "Dense hidden", "Add sum"]
     nodes = {node.name: list(node.input) for node in graph.node}
     assert nodes == {"in": [], "hidden": ["in"], "sum": ["in", "hidden"]}
 

@@ -168,6 +168,14 @@ def test_tensorboard_has_what_its_tabs_show(trained):
     assert len(lines) == len((run / "tensorboard" / "validation" / "metadata.tsv").read_text().splitlines()) - 1 > 100
 
 
+def test_divergence_ends_with_one_line(tmp_path):
+    argv = ["--optimizer", "sgd", "--optimizer.learning_rate", "1e30", "--fit.nan_retries", "1", "--data.limit", "400"]
+    done = cli(*QUICK, *argv, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("python -m pipelines.image_classify: error: training diverged")
+    assert "back to the last good state, with a learning rate of" in done.stderr
+
+
 def test_find_lr_draws_and_names_the_option(tmp_path):
     done = cli("find-lr", *QUICK[2:], "--data.limit", "600", "--run.name", "x", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
