@@ -201,7 +201,8 @@ class TensorBoardConfig:
         enabled: Write the logs at all.
         every_steps: Also write the training loss, the learning rate and the norms every so many steps; 0 writes epochs
             only.
-        norms: Measure the norms of each layer's gradient, update and weights inside the step, every ten steps.
+        norms: Measure the norms of each layer's gradient, update and weights inside the step, every ten steps; a step
+            of a small network then takes a few percent longer.
         histograms_every: Write the distributions of the weights every so many epochs; 0 never.
         graph: Write the model's graph.
         figures: Also write the pictures of the report (confusion matrix, example predictions ...) and, for a
@@ -213,7 +214,7 @@ class TensorBoardConfig:
 
     enabled: bool = True
     every_steps: int = 0
-    norms: bool = True
+    norms: bool = False
     histograms_every: int = 5
     graph: bool = True
     figures: bool = True

@@ -34,7 +34,18 @@ def cli(*argv, cwd, **environment):
 def trained(tmp_path_factory):
     """One run through the command line, used by all the tests here."""
     folder = tmp_path_factory.mktemp("trained")
-    done = cli(*QUICK, "--run.name", "one", "--model.tta", "true", "--fit.ema", "0.9", cwd=folder)
+    done = cli(
+        *QUICK,
+        "--run.name",
+        "one",
+        "--model.tta",
+        "true",
+        "--fit.ema",
+        "0.9",
+        "--tensorboard.norms",
+        "true",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "image_classify" / "one", done
 
