@@ -114,7 +114,9 @@ class TensorBoard(keras.callbacks.Callback):
         self._steps_before = self.step
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if self.profile is not None and self._steps_before + batch + 1 == self.profile[0]:
+        if self.profile is None or self._profiling:
+            return
+        if self.profile[0] <= self._steps_before + batch + 1 <= self.profile[1]:
             _start_profile(self.log_dir)
             self._profiling = True
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from optimizers.base import dense, norm
+from optimizers.base import dense, norm, one_replica
 from optimizers.wrapper import Wrapper
 
 KINDS = ("gradient", "update", "weight")
@@ -44,6 +44,7 @@ class Monitored(Wrapper):
     def build(self, variables: Any) -> None:
         if self.built:
             return
+        one_replica(self)
         super().build(variables)
         self._paths = [variable.path for variable in variables]
         shape = (len(self._paths),)
