@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from callbacks.state import global_random_state, optimizer_variables, set_global_random_state
 from callbacks.weights import all_variables, to_array
 
 FORMAT = 1
@@ -61,6 +62,15 @@ class Checkpoint(keras.callbacks.Callback):
     checkpoint = Checkpoint("run/checkpoints", track=[early_stopping], stream=stream)
     start = checkpoint.restore(model)
     model.fit(stream.dataset, initial_epoch=start, epochs=20, callbacks=[early_stopping, checkpoint])
+    ```
+
+    With arrays in the place of a stream, a resumed run begins with the epoch in which it was interrupted; it is exact
+    with `shuffle=False`, and else but for the order of the samples, which Keras draws anew:
+
+    ```python
+    checkpoint = Checkpoint("run/checkpoints")
+    start = checkpoint.restore(model)
+    model.fit(x, y, initial_epoch=start, epochs=20, callbacks=[checkpoint])
     ```
 
     Put it last in the list of callbacks: it keeps what the ones before it have decided.
@@ -128,7 +138,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         _assign(all_variables(model), arrays["model"], meta["model"], path, "model")
-        _assign(_optimizer_variables(model), arrays["optimizer"], meta["optimizer"], path, "optimizer")
+        _assign(optimizer_variables(model), arrays["optimizer"], meta["optimizer"], path, "optimizer")
         if len(meta["callbacks"]) != len(self.track):
             raise CheckpointError(
                 f"{path} holds the state of {len(meta['callbacks'])} callbacks, but {len(self.track)} are tracked"
@@ -164,7 +174,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore_global_random_state(self) -> None:
         if self._random is not None:
-            _set_global_random_state(self._random)
+            set_global_random_state(self._random)
             self._random = None
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -175,7 +185,7 @@ class Checkpoint(keras.callbacks.Callback):
             if self._first_step and not self.model.stop_training:
                 self.model.stop_training = _RestOfEpochDone()
             # Data loaders draw from PyTorch's generators between the epochs, not equally often after a resume.
-            self._random = _global_random_state()
+            self._random = global_random_state()
             return
         by_steps = self.every_steps is not None and step - self._last_step >= self.every_steps
         age = time.monotonic() - self._last_write
@@ -195,7 +205,7 @@ class Checkpoint(keras.callbacks.Callback):
         state_arrays: list[np.ndarray] = []
         groups = {
             "model": all_variables(model),
-            "optimizer": _optimizer_variables(model),
+            "optimizer": optimizer_variables(model),
             "metrics": list(model.metrics_variables) if step else [],
         }
         meta = {
@@ -211,7 +221,7 @@ class Checkpoint(keras.callbacks.Callback):
         for group, variables in groups.items():
             meta[group] = [[v.path, str(v.dtype), list(v.shape)] for v in variables]
             entries |= {f"{group}/{i:05d}": _plain(to_array(v)) for i, v in enumerate(variables)}
-        entries |= {f"random/{i:05d}": state for i, state in enumerate(_global_random_state())}
+        entries |= {f"random/{i:05d}": state for i, state in enumerate(global_random_state())}
         entries |= {f"state/{i:05d}": array for i, array in enumerate(state_arrays)}
         entries["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         _write_whole(self.directory / f"epoch-{epoch:05d}-step-{step:07d}.npz", entries)
@@ -237,31 +247,6 @@ def _newest_first(directory: Path) -> list[Path]:
     named = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
     found = [(m, p) for p in directory.glob("epoch-*.npz") if (m := named.fullmatch(p.name))]
     return [p for _, p in sorted(((int(m[1]), int(m[2])), p) for m, p in found)][::-1]
-
-
-def _optimizer_variables(model: keras.Model) -> list[keras.Variable]:
-    """The optimizer's variables, those behind a loss-scaling wrapper included, each once."""
-    inner = getattr(model.optimizer, "inner_optimizer", None)
-    variables = [*model.optimizer.variables, *(inner.variables if inner is not None else ())]
-    return list({id(v): v for v in variables}.values())
-
-
-def _global_random_state() -> list[np.ndarray]:
-    """PyTorch's dropout draws from its global generators; the other backends draw from the model's variables."""
-    if keras.backend.backend() != "torch":
-        return []
-    import torch
-
-    return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
-
-
-def _set_global_random_state(states: Sequence[np.ndarray]) -> None:
-    if keras.backend.backend() == "torch" and states:
-        import torch
-
-        torch.set_rng_state(torch.from_numpy(states[0].copy()))
-        if len(states) - 1 == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([torch.from_numpy(state.copy()) for state in states[1:]])
 
 
 def _plain(array: np.ndarray) -> np.ndarray:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import math
 import os
 import time
+import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
-import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.types_pb2 import DT_STRING
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from callbacks import events
+from callbacks.events import Events
+from callbacks.weights import to_array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,13 +30,25 @@ class TensorBoard(keras.callbacks.Callback):
     training steps done; the count goes on after a resume, and what an interrupted run had written beyond its checkpoint
     is marked as void.
 
+    An optimizer, or one that it is wrapped around, with a method `norms()` (such as `optimizers.monitored.Monitored`)
+    has the norms of each layer's gradient, update and weights drawn: it measures them inside the step.
+
     Args:
         log_dir: Folder of the logs; the training values go to `train/`, the validation ones to `validation/`, so that
             TensorBoard draws them in one chart.
-        update_freq: `epoch`, or a number of steps after which the training loss is written as well.
+        update_freq: `epoch`, or a number of steps after which the training loss, the learning rate and the norms are
+            written as well.
         text: Texts by tag (Markdown), written once.
-        figures: Called with the model and the epoch at the end of training; its figures by tag are written as
-            pictures.
+        figures: Called with the model and the epoch; its figures by tag are written as pictures. See
+            `classification_figures`.
+        figures_every: Epochs after which they are; 0 only at the end of training.
+        histograms_every: Epochs after which the distributions of the weights are written; 0 never.
+        graph: Write the model's graph.
+        profile: First and last step of which the backend records what it does; not on PyTorch. TensorBoard shows it
+            with `tensorboard-plugin-profile`.
+
+    Raises:
+        ValueError: An argument is out of its range.
     """
 
     def __init__(
@@ -46,18 +58,36 @@ class TensorBoard(keras.callbacks.Callback):
         update_freq: Literal["epoch"] | int = "epoch",
         text: Mapping[str, str] | None = None,
         figures: Figures | None = None,
+        figures_every: int = 0,
+        histograms_every: int = 0,
+        graph: bool = True,
+        profile: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         if update_freq != "epoch" and (not isinstance(update_freq, int) or update_freq < 1):
             raise ValueError(f"update_freq must be 'epoch' or a positive number of steps, got {update_freq!r}")
+        if figures_every < 0 or histograms_every < 0:
+            raise ValueError(
+                f"figures_every and histograms_every must not be negative, got {figures_every} and {histograms_every}"
+            )
+        if profile is not None:
+            if not 1 <= profile[0] <= profile[1]:
+                raise ValueError(f"profile must be a first step from 1 and a last one not before it, got {profile}")
+            if keras.backend.backend() == "torch":
+                raise ValueError("profile works on TensorFlow and JAX; on PyTorch wrap fit in torch.profiler.profile")
         self.log_dir = Path(log_dir)
         self.update_freq = update_freq
         self.text = dict(text or {})
         self.figures = figures
+        self.figures_every = figures_every
+        self.histograms_every = histograms_every
+        self.graph = graph
+        self.profile = profile
         self.step = 0
         self._resumed_at: int | None = None
         self._last_epoch = 0
-        self._writers: dict[str, EventFileWriter] = {}
+        self._profiling = False
+        self._events: dict[str, Events] = {}
 
     def get_state(self) -> dict[str, Any]:
         """The steps and epochs written so far."""
@@ -69,80 +99,124 @@ class TensorBoard(keras.callbacks.Callback):
         self._resumed_at = self.step
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        if self._resumed_at is None:
-            for tag, text in self.text.items():
-                self._write("train", tag, _text(text), 0)
+        if self._resumed_at is not None:
+            return
+        for tag, text in self.text.items():
+            self._write("train", tag, events.text(text), 0)
+        if self.graph:
+            try:
+                self._file("train").add_graph(events.graph(self.model))
+            except ValueError as error:
+                warnings.warn(str(error), stacklevel=2)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._epoch_start = time.perf_counter()
         self._steps_before = self.step
 
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if self.profile is None or self._profiling:
+            return
+        if self.profile[0] <= self._steps_before + batch + 1 <= self.profile[1]:
+            _start_profile(self.log_dir)
+            self._profiling = True
+
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.step = self._steps_before + batch + 1
-        if self.update_freq != "epoch" and self.step % self.update_freq == 0:
+        before, self.step = self.step, self._steps_before + batch + 1
+        if self._profiling and self.profile is not None and self.step >= self.profile[1]:
+            self._stop_profile()
+        # With several steps in one call into the backend, only the last of them is seen.
+        if self.update_freq != "epoch" and self.step // self.update_freq > before // self.update_freq:
             for name, value in (logs or {}).items():
                 self._scalar("train", f"batch_{name}", value, self.step)
+            self._write_optimizer()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         for name, value in (logs or {}).items():
             if name == "learning_rate":
-                self._scalar("train", name, value, self.step)
-            elif name.startswith("val_"):
+                continue
+            if name.startswith("val_"):
                 self._scalar("validation", f"epoch_{name[4:]}", value, self.step)
             else:
                 self._scalar("train", f"epoch_{name}", value, self.step)
         self._scalar("train", "epoch_seconds", time.perf_counter() - self._epoch_start, self.step)
+        if self.update_freq == "epoch" or self.step % self.update_freq:
+            self._write_optimizer()
+        if self.histograms_every and (epoch + 1) % self.histograms_every == 0:
+            for variable in self.model.weights:
+                self._write("train", variable.path, events.histogram(to_array(variable)), self.step)
         self._last_epoch = epoch
-        for writer in self._writers.values():
+        if self.figures_every and (epoch + 1) % self.figures_every == 0:
+            self._write_figures()
+        for writer in self._events.values():
             writer.flush()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        if self._profiling:
+            self._stop_profile()
+        self._write_figures()
+        for writer in self._events.values():
+            writer.close()
+        self._events.clear()
+
+    def _write_optimizer(self) -> None:
+        """The learning rate and, where they are measured, the norms."""
+        optimizer = self.model.optimizer
+        self._scalar("train", "learning_rate", keras.ops.convert_to_numpy(optimizer.learning_rate), self.step)
+        for kind, norms in _norms(optimizer).items():
+            squares: dict[str, float] = defaultdict(float)
+            for path, value in norms.items():
+                squares[path.rpartition("/")[0] or path] += value**2
+            for layer, square in squares.items():
+                self._scalar("train", f"{kind}_norm/{layer}", math.sqrt(square), self.step)
+            self._scalar("train", f"{kind}_norm/all", math.sqrt(sum(squares.values())), self.step)
+
+    def _write_figures(self) -> None:
         if self.figures is not None:
             for tag, figure in self.figures(self.model, self._last_epoch).items():
-                self._write("validation", tag, _picture(figure), self.step)
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+                self._write("validation", tag, events.figure(figure), self.step)
+
+    def _stop_profile(self) -> None:
+        _stop_profile()
+        self._profiling = False
 
     def _scalar(self, part: str, tag: str, value: Any, step: int) -> None:
-        number = float(value)
-        self._write(part, tag, Summary.Value(simple_value=number), step)
+        self._write(part, tag, events.scalar(value), step)
 
-    def _write(self, part: str, tag: str, value: Summary.Value, step: int) -> None:
-        if part not in self._writers:
-            self._writers[part] = EventFileWriter(str(self.log_dir / part))
-            if self._resumed_at is not None:
-                # TensorBoard then drops what an earlier file says about this step and later ones.
-                log = SessionLog(status=SessionLog.START)
-                self._writers[part].add_event(Event(wall_time=time.time(), step=self._resumed_at + 1, session_log=log))
-        value.tag = tag
-        self._writers[part].add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
+    def _write(self, part: str, tag: str, value: events.Value, step: int) -> None:
+        self._file(part).add(tag, value, step)
+
+    def _file(self, part: str) -> Events:
+        if part not in self._events:
+            self._events[part] = Events(self.log_dir / part, self._resumed_at)
+        return self._events[part]
 
 
-def write_figures(log_dir: str | os.PathLike[str], figures: Mapping[str, Figure], step: int) -> None:
-    """Writes figures by tag as pictures, outside of training.
-
-    Args:
-        log_dir: Folder of the logs.
-        figures: Matplotlib figures.
-        step: Number of training steps at which they stand.
-    """
-    writer = EventFileWriter(str(log_dir))
-    for tag, figure in figures.items():
-        value = _picture(figure)
-        value.tag = tag
-        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
-    writer.close()
+def _norms(optimizer: Any) -> dict[str, dict[str, float]]:
+    """What the first optimizer with `norms()` has measured, looked for from the outside in."""
+    while optimizer is not None:
+        if hasattr(optimizer, "norms"):
+            return optimizer.norms()
+        optimizer = getattr(optimizer, "inner_optimizer", getattr(optimizer, "inner", None))
+    return {}
 
 
-def _text(text: str) -> Summary.Value:
-    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
-    return Summary.Value(metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode()]))
+def _start_profile(folder: Path) -> None:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.profiler.start_trace(str(folder))
+    else:
+        import tensorflow as tf
+
+        tf.profiler.experimental.start(str(folder))
 
 
-def _picture(figure: Figure) -> Summary.Value:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    width, height = (np.asarray(figure.get_size_inches()) * figure.dpi).astype(int).tolist()
-    image = Summary.Image(encoded_image_string=content.getvalue(), width=width, height=height, colorspace=4)
-    return Summary.Value(image=image)
+def _stop_profile() -> None:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.profiler.stop_trace()
+    else:
+        import tensorflow as tf
+
+        tf.profiler.experimental.stop()

@@ -58,5 +58,6 @@ class Lookahead(Wrapper):
 
     def finalize_variable_values(self, var_list: Any) -> None:
         for variable, value in zip(self._trainable_variables, self.evaluation_values(), strict=True):
-            variable.assign(value)
+            # A copy: on JAX the two would be one array, which the step of a second `fit` could not take.
+            variable.assign(ops.copy(value))
         super().finalize_variable_values(var_list)

@@ -163,6 +163,7 @@ WRAPPERS = {
     "cautious": "optimizers.cautious:Cautious",
     "lookahead": "optimizers.lookahead:Lookahead",
     "schedule-free": "optimizers.schedule_free:ScheduleFree",
+    "monitored": "optimizers.monitored:Monitored",
 }
 
 

@@ -19,7 +19,7 @@ class Wrapper(keras.optimizers.Optimizer):
 
     Clipping, moving average, loss scaling and gradient accumulation of the inner optimizer move to the wrapper; weight
     decay stays with it. The learning rate is that of the inner optimizer. A subclass lists its constructor's arguments
-    in `settings` and writes `wrapped_step`.
+    in `settings` and writes `wrapped_step`; one that changes nothing says that it is `transparent`.
 
     Args:
         inner: An optimizer that has not been used yet.
@@ -31,11 +31,12 @@ class Wrapper(keras.optimizers.Optimizer):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
+    transparent: ClassVar[bool] = False
 
     def __init__(self, inner: keras.optimizers.Optimizer, name: str | None = None, **outer: Any) -> None:
         if inner.built:
             raise ValueError("the inner optimizer was used already: give the wrapper a new one")
-        if hasattr(inner, "evaluation_values"):
+        if hasattr(inner, "evaluation_values") and not self.transparent:
             raise ValueError(f"{type(inner).__name__} keeps other weights for evaluation: it must be the outermost")
         taken = {key: outer.get(key, getattr(inner, key)) for key in OUTER}
         rate = inner._learning_rate

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from callbacks.figures import roc_curves
 from pipelines.engine import figures
 from pipelines.engine.evaluate import Classification, classification
 from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text
@@ -47,7 +48,8 @@ def assess(
     """
     result = classification(labels, probabilities, classes, seed=seed, resamples=resamples)
     sections = [scores(result), Section("Predictions", examples(result, show)), about(summary, classes)]
-    return Assessment({"test": result.to_json()}, headline(result), rows(result, names), sections)
+    curves = (result.labels, result.probabilities, result.classes)
+    return Assessment({"test": result.to_json()}, headline(result), rows(result, names), sections, curves)
 
 
 def headline(result: Classification) -> list[Headline]:
@@ -78,6 +80,8 @@ def scores(result: Classification) -> Section:
                     "Rows are the true classes, columns the predicted ones.", "Confusion matrix"),
             Picture("reliability", figures.reliability_diagram(result.reliability),
                     "Bars on the diagonal: a confidence of 90 % is right nine times in ten.", "Reliability diagram"),
+            Picture("roc", roc_curves(result.labels, result.probabilities, result.classes),
+                    "Each class against the rest; of many classes, those told apart worst.", "ROC curves"),
         ],
     )  # fmt: skip
 

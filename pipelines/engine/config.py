@@ -98,6 +98,10 @@ class FitConfig:
         steps_per_execution: Steps in one call into the backend; 0 chooses by what was measured.
         checkpoint_seconds: Within an epoch a checkpoint is written when the last one is older than this; one is
             written at the end of each epoch in any case.
+        nan_retries: How often training goes back to its last good epoch, with half the learning rate, when the loss
+            is no longer finite; then it ends with an error.
+        overfit_patience: Epochs without a better validation score after which a growing gap between training and
+            validation is told; 0 keeps quiet.
     """
 
     epochs: int = 20
@@ -109,6 +113,8 @@ class FitConfig:
     jit: Literal["auto", "on", "off"] = "auto"
     steps_per_execution: int = 0
     checkpoint_seconds: float = 300.0
+    nan_retries: int = 3
+    overfit_patience: int = 5
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "fit.epochs", "at least 1", self.epochs)
@@ -122,6 +128,8 @@ class FitConfig:
         check(0 <= self.ema < 1, "fit.ema", "at least 0 and below 1", self.ema)
         check(self.steps_per_execution >= 0, "fit.steps_per_execution", "0 or more", self.steps_per_execution)
         check(self.checkpoint_seconds > 0, "fit.checkpoint_seconds", "positive", self.checkpoint_seconds)
+        check(self.nan_retries >= 0, "fit.nan_retries", "0 or more", self.nan_retries)
+        check(self.overfit_patience >= 0, "fit.overfit_patience", "0 or more", self.overfit_patience)
 
 
 @dataclass
@@ -133,18 +141,40 @@ class EarlyStoppingConfig:
         min_delta: The least change of the score that counts as better.
         warmup: Epochs at the start that neither stop the run nor count as its best.
         minutes: Training stops at the end of the epoch that passes this time; none sets no limit.
+        criterion: Also stop by a criterion of Prechelt (1998): `gl`, the validation error is threshold percent above
+            its lowest; `pq`, that in relation to how much training still learns; `up`, it rose in threshold strips in a
+            row. The error of a score that is to rise is 1 - score.
+        threshold: See criterion; none takes 5 (gl), 2 (pq) or 3 (up).
+        strip: Epochs of a strip.
+        smoothing: Momentum of the moving average of the score that is judged in its place, 0 to below 1.
+        window: Judge the mean of the last so many scores.
     """
 
     patience: int = 0
     min_delta: float = 0.0
     warmup: int = 0
     minutes: float | None = None
+    criterion: Literal["none", "gl", "pq", "up"] = "none"
+    threshold: float | None = None
+    strip: int = 5
+    smoothing: float = 0.0
+    window: int = 1
 
     def __post_init__(self) -> None:
         check(self.patience >= 0, "early_stopping.patience", "0 or more", self.patience)
         check(self.min_delta >= 0, "early_stopping.min_delta", "0 or more", self.min_delta)
         check(self.warmup >= 0, "early_stopping.warmup", "0 or more", self.warmup)
         check(self.minutes is None or self.minutes > 0, "early_stopping.minutes", "positive", self.minutes)
+        threshold = self.threshold
+        check(threshold is None or threshold >= 0, "early_stopping.threshold", "zero or a positive number", threshold)
+        if self.criterion == "up" and threshold is not None:
+            whole = threshold >= 1 and threshold == int(threshold)
+            check(whole, "early_stopping.threshold", "a whole number from 1 for up", threshold)
+        check(self.strip >= 1, "early_stopping.strip", "at least 1", self.strip)
+        check(0 <= self.smoothing < 1, "early_stopping.smoothing", "at least 0 and below 1", self.smoothing)
+        check(self.window >= 1, "early_stopping.window", "at least 1", self.window)
+        if self.smoothing:
+            check(self.window == 1, "early_stopping.window", "1 with early_stopping.smoothing", self.window)
 
 
 @dataclass
@@ -169,16 +199,34 @@ class TensorBoardConfig:
 
     Args:
         enabled: Write the logs at all.
-        every_steps: Also write the training loss every so many steps; 0 writes epochs only.
-        figures: Also write the pictures of the report (confusion matrix, example predictions ...) at the end.
+        every_steps: Also write the training loss, the learning rate and the norms every so many steps; 0 writes epochs
+            only.
+        norms: Measure the norms of each layer's gradient, update and weights inside the step, every ten steps; a step
+            of a small network then takes a few percent longer.
+        histograms_every: Write the distributions of the weights every so many epochs; 0 never.
+        graph: Write the model's graph.
+        figures: Also write the pictures of the report (confusion matrix, example predictions ...) and, for a
+            classification, precision-recall curves at the end.
+        embeddings: Validation samples whose features are written for the projector, for a classification; 0 for none.
+        profile: First and last step of which TensorFlow or JAX records what it does, such as `[20, 30]`; empty for
+            none.
     """
 
     enabled: bool = True
     every_steps: int = 0
+    norms: bool = False
+    histograms_every: int = 5
+    graph: bool = True
     figures: bool = True
+    embeddings: int = 500
+    profile: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check(self.every_steps >= 0, "tensorboard.every_steps", "0 or more", self.every_steps)
+        for option in ("every_steps", "histograms_every", "embeddings"):
+            check(getattr(self, option) >= 0, f"tensorboard.{option}", "0 or more", getattr(self, option))
+        steps = self.profile
+        fits = not steps or (len(steps) == 2 and 1 <= steps[0] <= steps[1])
+        check(fits, "tensorboard.profile", "a first step from 1 and a last one, such as [20, 30]", steps)
 
 
 @dataclass

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 import regularizers
-from callbacks import Checkpoint, EarlyStopping, EvaluationWeights, Progress, TensorBoard
+from callbacks import (
+    Checkpoint,
+    DivergenceError,
+    EarlyStopping,
+    EvaluationWeights,
+    NanGuard,
+    OverfitMonitor,
+    Progress,
+    TensorBoard,
+)
 from optimizers import registry, schedules
 from pipelines.data.stream import Stream
 from pipelines.engine import backend
@@ -116,6 +125,7 @@ def compile_model(
         warmup=config.schedule.warmup,
         final=config.schedule.final,
     )
+    watched = config.tensorboard.enabled and config.tensorboard.norms and "monitored" not in options.wrap
     try:
         optimizer = registry.get(
             options.name,
@@ -124,7 +134,7 @@ def compile_model(
             clipnorm=options.clipnorm,
             ema=config.fit.ema or None,
             model=model,
-            wrap=options.wrap,
+            wrap=[*options.wrap, *(["monitored"] if watched else [])],
             rates=options.rates,
             layer_decay=options.layer_decay,
             **options.settings,
@@ -156,7 +166,7 @@ def fit(
     """Trains through all phases; on return the model holds its best weights.
 
     Raises:
-        UserError: The checkpoints do not fit the model.
+        UserError: The checkpoints do not fit the model, or training diverged again and again.
     """
     from pipelines.engine.console import say
 
@@ -191,22 +201,17 @@ def _fit_phase(
     steps = phase.epochs * stream.steps_per_epoch
     compile_model(model, config, objective, steps=steps, rate_factor=phase.rate_factor)
     history = History(run.history, phase.name, history.rows)
-    stopping = EarlyStopping(
-        monitor=objective.monitor,
-        mode=objective.mode,
-        patience=config.early_stopping.patience or None,
-        min_delta=config.early_stopping.min_delta,
-        warmup=config.early_stopping.warmup,
-        seconds=60 * config.early_stopping.minutes if config.early_stopping.minutes else None,
-    )
-    callbacks: list[Any] = [EvaluationWeights(), history, Progress(samples=stream.batch_size), stopping]
-    tracked: list[Any] = [history, stopping]
+    guard = NanGuard(config.fit.nan_retries, say=lambda line: say(f"warning: {line}"))
+    stopping = _early_stopping(config, objective)
+    callbacks: list[Any] = [guard, EvaluationWeights()]
+    tracked: list[Any] = [guard, history, stopping]
+    if config.fit.overfit_patience:
+        monitor = _overfit_monitor(config, objective, say)
+        callbacks.append(monitor)
+        tracked.append(monitor)
+    callbacks += [history, Progress(samples=stream.batch_size), stopping]
     if config.tensorboard.enabled:
-        board = TensorBoard(
-            run.tensorboard / phase.name if phase.name != "main" else run.tensorboard,
-            update_freq=config.tensorboard.every_steps or "epoch",
-            text={"config": f"```yaml\n{to_yaml(config)}```"},
-        )
+        board = _tensorboard(config, run.tensorboard / phase.name if phase.name != "main" else run.tensorboard)
         callbacks.append(board)
         tracked.append(board)
     checkpoint = Checkpoint(
@@ -227,15 +232,65 @@ def _fit_phase(
     with warnings.catch_warnings():
         # The stream shuffles; Keras warns that it will not.
         warnings.filterwarnings("ignore", message=".*shuffle=True.*")
-        model.fit(
-            stream.dataset,
-            validation_data=validation,
-            initial_epoch=start,
-            epochs=start if checkpoint.finished else phase.epochs,
-            callbacks=[*callbacks, checkpoint],
-            verbose=0,
-        )
+        try:
+            model.fit(
+                stream.dataset,
+                validation_data=validation,
+                initial_epoch=start,
+                epochs=start if checkpoint.finished else phase.epochs,
+                callbacks=[*callbacks, checkpoint],
+                verbose=0,
+            )
+        except DivergenceError as error:
+            raise UserError(f"{error} (options: optimizer.learning_rate, optimizer.clipnorm; {run})") from None
+    if stopping.reason is not None and not checkpoint.finished:
+        say(f"stopped early: {stopping.reason}")
     return history
+
+
+def _early_stopping(config: TrainConfig, objective: Objective) -> EarlyStopping:
+    options = config.early_stopping
+    return EarlyStopping(
+        monitor=objective.monitor,
+        mode=objective.mode,
+        patience=options.patience or None,
+        min_delta=options.min_delta,
+        warmup=options.warmup,
+        seconds=60 * options.minutes if options.minutes else None,
+        criterion=options.criterion,
+        threshold=options.threshold,
+        strip=options.strip,
+        smoothing=options.smoothing,
+        window=options.window,
+    )
+
+
+def _overfit_monitor(config: TrainConfig, objective: Objective, say: Any) -> OverfitMonitor:
+    """Follows the watched value where training has it too, else the loss."""
+    name = objective.monitor.removeprefix("val_")
+    both = objective.monitor != name and name in [metric.name for metric in objective.metrics]
+    return OverfitMonitor(
+        name if both else "loss",
+        mode=objective.mode if both else "min",
+        patience=config.fit.overfit_patience,
+        say=lambda line: say(f"note: {line}"),
+        advice="more data or augmentation, regularizer, dropout, a smaller model or early_stopping would help",
+    )
+
+
+def _tensorboard(config: TrainConfig, folder: Path) -> TensorBoard:
+    options = config.tensorboard
+    try:
+        return TensorBoard(
+            folder,
+            update_freq=options.every_steps or "epoch",
+            text={"config": f"```yaml\n{to_yaml(config)}```"},
+            histograms_every=options.histograms_every,
+            graph=options.graph,
+            profile=(options.profile[0], options.profile[1]) if options.profile else None,
+        )
+    except ValueError as error:
+        raise UserError(f"tensorboard.{error}") from None
 
 
 def _build_metrics(model: keras.Model, validation: Any) -> None:

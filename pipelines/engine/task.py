@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 if TYPE_CHECKING:
     from pipelines.engine.train import Run
 
-VERBS = ("train", "evaluate", "predict", "export", "explain")
+VERBS = ("train", "evaluate", "predict", "export", "explain", "find-lr")
 EXPORTS = ("savedmodel", "litert", "onnx")
 
 
@@ -89,7 +89,7 @@ class Task:
                 config, resume = cli.parse_train(self.config, self.prog, self.description, "|".join(self.verbs), argv)
                 self.run(config, resume)
             else:
-                getattr(self, f"_{verb}_command")(argv)
+                getattr(self, f"_{verb.replace('-', '_')}_command")(argv)
         except UserError as error:
             cli.fail(self.prog, str(error))
         except KeyboardInterrupt:
@@ -181,6 +181,18 @@ class Task:
         from pipelines.engine import apply
 
         apply.explain(self, config, options.run, options.inputs)
+
+    def _find_lr_command(self, argv: Sequence[str]) -> None:
+        description = "Search a learning rate; it takes the options of a training."
+        config, resume = cli.parse_train(self.config, f"{self.prog} find-lr", description, "", argv)
+        if resume is not None:
+            raise UserError("find-lr searches for a new training: --config takes the options of a run")
+        from pipelines.engine import backend
+
+        backend.select(config.run.backend)
+        from pipelines.engine import find_lr
+
+        find_lr.find(self, config)
 
     def _prepare(self, path: str) -> Any:
         from pipelines.engine import backend

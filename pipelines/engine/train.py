@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
-from callbacks import write_figures
 from pipelines.engine import backend, fit, report
 from pipelines.engine.config import TrainConfig, to_yaml
 from pipelines.engine.console import say, table
@@ -31,12 +32,14 @@ class Assessment:
         headline: Numbers at the top of the report and on the console.
         predictions: One row a test sample.
         sections: Sections of the report.
+        classes: Of a classification, the labels (N,), probabilities (N, K) and K names, for TensorBoard.
     """
 
     metrics: dict[str, Any]
     headline: list[report.Headline]
     predictions: list[dict[str, Any]]
     sections: list[report.Section]
+    classes: tuple[np.ndarray, np.ndarray, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,13 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         except KeyboardInterrupt:
             say(f"interrupted; go on with: {task.prog} --resume {run}")
             raise
-        return _finish(task, config, data, model, history, run)
+        return _finish(task, config, data, model, history, run, validation)
 
 
-def _finish(task: Task, config: TrainConfig, data: Data, model: keras.Model, history: fit.History, run: RunDir) -> Run:
-    from pipelines.engine import figures
+def _finish(
+    task: Task, config: TrainConfig, data: Data, model: keras.Model, history: fit.History, run: RunDir, validation: Any
+) -> Run:
+    from pipelines.engine import figures, tensorboard
     from pipelines.engine.files import whole
 
     with whole(run.model) as aside:
@@ -135,9 +140,8 @@ def _finish(task: Task, config: TrainConfig, data: Data, model: keras.Model, his
             report.Details("Environment", run.environment.read_text(encoding="utf-8")),
         ]),
     ]  # fmt: skip
-    if config.tensorboard.enabled and config.tensorboard.figures:
-        drawn = {b.name: b.figure for s in assessment.sections for b in s.blocks if isinstance(b, report.Picture)}
-        write_figures(run.tensorboard / "test", drawn, step=int(model.optimizer.iterations))
+    if config.tensorboard.enabled:
+        tensorboard.write(run, config, model, assessment, validation)
     write_csv(run.predictions, assessment.predictions)
     report.save_figures(run.figures, sections)
     report.write_report(

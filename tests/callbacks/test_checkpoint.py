@@ -89,6 +89,22 @@ def test_interrupted_training_ends_with_the_same_weights(tmp_path, stops):
     assert rest == losses[-len(rest) :]
 
 
+@pytest.mark.backend
+def test_three_lines_with_arrays(tmp_path):
+    """The example of the docstring: interrupted in the middle of an epoch, it begins with that one."""
+
+    def train(folder, stop=None):
+        model = make()
+        callbacks = [*([StopAfter(stop)] if stop else []), Checkpoint(folder)]
+        start = callbacks[-1].restore(model)
+        model.fit(X, Y, initial_epoch=start, epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    with pytest.raises(Interrupted):
+        train(tmp_path / "torn", stop=10)
+    assert same(train(tmp_path / "whole"), train(tmp_path / "torn"))
+
+
 def test_finished_training_is_not_repeated(tmp_path):
     weights, _, _ = run(tmp_path)
     again, losses, checkpoint = run(tmp_path)

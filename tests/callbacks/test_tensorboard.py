@@ -5,14 +5,15 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import TensorBoard
+from optimizers.monitored import Monitored
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
 
 
-def fit(board, initial_epoch=0, epochs=3):
+def fit(board, initial_epoch=0, epochs=3, optimizer="sgd"):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="last")])
+    model.compile(optimizer, "mse")
     data = {"validation_data": (X, X[:, :1]), "batch_size": 16, "verbose": 0}
     return model.fit(X, X[:, :1], callbacks=[board], initial_epoch=initial_epoch, epochs=epochs, **data)
 
@@ -49,3 +50,76 @@ def test_step_goes_on_after_a_resume_and_nothing_stands_twice(tmp_path):
 def test_bad_frequency(tmp_path):
     with pytest.raises(ValueError, match="update_freq"):
         TensorBoard(tmp_path, update_freq=0)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("scaled", [False, True])
+def test_norms_of_layers_and_the_rate(tmp_path, scaled):
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, 12, 0.01)
+    optimizer = monitored = Monitored(keras.optimizers.SGD(schedule), every=1)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0)
+    fit(TensorBoard(tmp_path, update_freq=4), optimizer=optimizer)
+    train = read(tmp_path / "train")
+    norms = monitored.norms()
+    for kind in ("gradient", "update", "weight"):
+        written = train.Scalars(f"{kind}_norm/{layer(norms)}")
+        assert [e.step for e in written] == [4, 8, 12]
+        expected = np.linalg.norm(list(norms[kind].values()))
+        assert written[-1].value == pytest.approx(expected)
+        assert train.Scalars(f"{kind}_norm/all")[-1].value == pytest.approx(expected)
+    rates = [e.value for e in train.Scalars("learning_rate")]
+    assert rates == pytest.approx([0.1 - 0.09 * step / 12 for step in (4, 8, 12)])
+    gradient, update = (train.Scalars(f"{k}_norm/all")[0].value for k in ("gradient", "update"))
+    assert update == pytest.approx((0.1 - 0.09 * 3 / 12) * gradient, rel=1e-4)
+
+
+def layer(norms):
+    (name,) = {path.rpartition("/")[0] for path in norms["weight"]}
+    return name
+
+
+def test_histograms_and_figures_every_so_many_epochs(tmp_path):
+    calls = []
+    board = TensorBoard(
+        tmp_path, histograms_every=2, figures_every=2, figures=lambda m, e: calls.append(e) or {"f": Figure()}
+    )
+    fit(board, epochs=5)
+    train = read(tmp_path / "train")
+    kernel = next(tag for tag in train.Tags()["tensors"] if tag.endswith("last/kernel"))
+    assert [e.step for e in train.Tensors(kernel)] == [8, 16]
+    assert calls == [1, 3, 4]
+    assert [node.op.split()[0] for node in train.Graph().node] == ["InputLayer", "Dense"]
+
+
+def test_a_model_without_a_graph_trains(tmp_path):
+    class Own(keras.Model):
+        def __init__(self, what):
+            super().__init__()
+            self.last = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.last(x)
+
+    model = Own(object())
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="cannot be drawn"):
+        model.fit(X, X[:, :1], callbacks=[TensorBoard(tmp_path)], verbose=0)
+    assert read(tmp_path / "train").Scalars("epoch_loss")
+
+
+@pytest.mark.backend
+@pytest.mark.slow
+def test_profile(tmp_path):
+    if keras.backend.backend() == "torch":
+        with pytest.raises(ValueError, match=r"torch\.profiler"):
+            TensorBoard(tmp_path, profile=(2, 3))
+        return
+    fit(TensorBoard(tmp_path, profile=(2, 3)), epochs=1)
+    assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+
+
+@pytest.mark.parametrize("options", [{"figures_every": -1}, {"histograms_every": -1}, {"profile": (0, 1)}])
+def test_bad_arguments(tmp_path, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        TensorBoard(tmp_path, **options)

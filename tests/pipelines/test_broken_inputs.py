@@ -39,6 +39,11 @@ OPTIONS = [
     ("--regularizer.strength -1", "regularizer.strength"), ("--early_stopping.patience -1", "patience"),
     ("--early_stopping.min_delta -1", "min_delta"), ("--early_stopping.warmup -2", "warmup"),
     ("--early_stopping.minutes 0", "minutes"), ("--tensorboard.every_steps -1", "every_steps"),
+    ("--early_stopping.criterion gp", "criterion"), ("--early_stopping.threshold -1", "early_stopping.threshold"),
+    ("--early_stopping.criterion up --early_stopping.threshold 1.5", "whole number"), ("--early_stopping.strip 0", "strip"),
+    ("--early_stopping.smoothing 1", "smoothing"), ("--early_stopping.smoothing 0.5 --early_stopping.window 2", "window"),
+    ("--tensorboard.profile [3]", "tensorboard.profile"), ("--tensorboard.embeddings -1", "embeddings"),
+    ("--fit.nan_retries -1", "nan_retries"), ("--fit.overfit_patience -1", "overfit_patience"),
     ("--tensorboard.enabled perhaps", "true or false"), ("--run.seed -1", "run.seed"), ("--run.seed 2147483648", "run.seed"),
     ("--seed pi", "whole number"), ("--run.name a/b", "folder name"), ("--run.name ..", "folder name"),
     ("--run.name=", "folder name"), ("--name x", "could be"), ("--run.backend theano", "one of tensorflow, jax, torch"),
@@ -126,7 +131,7 @@ VERBS = [
     ("export run --format tflite", "invalid choice"), ("export nowhere", "not found"), ("export run --out text.txt", "exists"),
     ("export unfinished --format savedmodel", "no model.keras"), ("explain", "arguments are required"), ("explain run nowhere.png", "not found"),
     ("explain run text.txt", "not a picture"), ("explain unfinished", "no model.keras"), ("predict other_task photos", "is a run of"),
-    ("predict damaged_spec photos", "spec"),
+    ("predict damaged_spec photos", "spec"), ("find-lr --resume run", "find-lr"), ("find-lr --foo 1", "unknown option --foo"),
 ]  # fmt: skip
 
 MINE = """

@@ -34,7 +34,18 @@ def cli(*argv, cwd, **environment):
 def trained(tmp_path_factory):
     """One run through the command line, used by all the tests here."""
     folder = tmp_path_factory.mktemp("trained")
-    done = cli(*QUICK, "--run.name", "one", "--model.tta", "true", "--fit.ema", "0.9", cwd=folder)
+    done = cli(
+        *QUICK,
+        "--run.name",
+        "one",
+        "--model.tta",
+        "true",
+        "--fit.ema",
+        "0.9",
+        "--tensorboard.norms",
+        "true",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "image_classify" / "one", done
 
@@ -135,6 +146,55 @@ def test_explain_draws(trained):
     done = cli("explain", run, cwd=run)
     assert done.returncode == 0, done.stderr
     assert (run / "figures" / "explanations_1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensorboard_has_what_its_tabs_show(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    run, _ = trained
+    found = {}
+    for part in ("train", "validation", "test", "hparams"):
+        found[part] = EventAccumulator(str(run / "tensorboard" / part))
+        found[part].Reload()
+    train, test, hparams = found["train"], found["test"], found["hparams"]
+    norms = [tag for tag in train.Tags()["scalars"] if tag.startswith("update_norm/")]
+    assert "update_norm/all" in norms
+    assert len(norms) > 3
+    assert all(event.value > 0 for tag in norms for event in train.Scalars(tag))
+    assert {"learning_rate", "epoch_gap", "epoch_loss"} <= set(train.Tags()["scalars"])
+    assert train.Tags()["graph"]
+    assert {"confusion_matrix", "reliability", "roc", "best"} <= set(test.Tags()["images"])
+    assert [tag for tag in test.Tags()["tensors"] if tag.endswith("/pr_curves")] == [
+        f"{k}/pr_curves" for k in range(10)
+    ]
+    content = hparams.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    settings = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert settings["fit.epochs"].number_value == 4
+    assert settings["optimizer.name"].string_value == "nesterov"
+    scores = json.loads((run / "metrics.json").read_text())["test"]["metrics"]
+    for name, score in scores.items():
+        assert hparams.Scalars(f"test/{name}")[0].value == pytest.approx(score["value"], rel=1e-6)
+    lines = (run / "tensorboard" / "validation" / "features.tsv").read_text().splitlines()
+    assert len(lines) == len((run / "tensorboard" / "validation" / "metadata.tsv").read_text().splitlines()) - 1 > 100
+
+
+def test_divergence_ends_with_one_line(tmp_path):
+    argv = ["--optimizer", "sgd", "--optimizer.learning_rate", "1e30", "--fit.nan_retries", "1", "--data.limit", "400"]
+    done = cli(*QUICK, *argv, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("python -m pipelines.image_classify: error: training diverged")
+    assert "back to the last good state, with a learning rate of" in done.stderr
+
+
+def test_find_lr_draws_and_names_the_option(tmp_path):
+    done = cli("find-lr", *QUICK[2:], "--data.limit", "600", "--run.name", "x", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    option, rate = done.stdout.split()
+    assert option == "--optimizer.learning_rate"
+    assert 1e-3 < float(rate) < 10  # the tuned rate of this task is 0.1
+    assert (tmp_path / "runs" / "image_classify" / "find-lr_x.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in (tmp_path / "runs" / "image_classify").iterdir()] == ["find-lr_x.png"]
 
 
 @pytest.mark.parametrize("kind", EXPORTS)

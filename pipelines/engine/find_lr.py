@@ -1,0 +1,58 @@
+"""A learning rate for a configuration, found in a short run with a rising one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import regularizers
+from callbacks import find_learning_rate
+from optimizers import registry
+from pipelines.engine import backend, fit
+from pipelines.engine.config import TrainConfig
+from pipelines.engine.console import say
+from pipelines.engine.files import whole
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.engine.task import Task
+
+STEPS = 200
+BELOW, ABOVE = 1e-4, 1e3  # the range of the search, as factors of the optimizer's own rate
+
+
+def find(task: Task, config: TrainConfig) -> float:
+    """Searches the learning rate, draws the search, and says which option to pass.
+
+    Returns:
+        The suggested rate.
+
+    Raises:
+        UserError: Options or data cannot be used, or the loss explodes at once.
+    """
+    backend.prepare(config.run.seed, config.run.deterministic, config.fit.precision)
+    data = task.load_data(config)
+    model = task.build_model(config, data)
+    if config.regularizer.name != "none":
+        regularizers.apply(model, config.regularizer.name, config.regularizer.strength)
+    fit.compile_model(model, config, task.objective(config, data), steps=STEPS)
+    model.steps_per_execution = 1  # the loss of each step counts
+    stream, _ = task.batches(config, data)
+    usual = config.optimizer.learning_rate or registry.record(config.optimizer.name).defaults["learning_rate"]
+    found = find_learning_rate(
+        model, stream.dataset, lowest=BELOW * usual, highest=ABOVE * usual, steps=STEPS, shuffle=False
+    )
+    try:
+        rate = float(f"{found.suggestion:.2g}")
+        figure = found.figure()
+    except ValueError as error:
+        raise UserError(f"no learning rate found: {error}") from None
+    name = config.run.name or time.strftime("%Y-%m-%d_%H-%M-%S")
+    path = Path(config.run.out) / task.name / f"find-lr_{name}.png"
+    with whole(path) as aside:
+        figure.savefig(aside, format="png")
+    say(f"{len(found.rates)} steps from {found.rates[0]:.1e} to {found.rates[-1]:.1e}, drawn in {path}")
+    say(f"the loss falls fastest at {rate:g}; a careful choice is {found.careful:.2g}, the usual one {usual:g}")
+    print(f"--optimizer.learning_rate {rate:g}")
+    return rate

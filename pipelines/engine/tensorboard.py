@@ -1,0 +1,79 @@
+"""What TensorBoard shows of a finished run: the report's pictures, curves, settings with scores, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from callbacks import features, write_embeddings, write_figures, write_hparams, write_pr_curves
+from pipelines.engine import report
+from pipelines.engine.config import TrainConfig, to_dict
+
+if TYPE_CHECKING:
+    from pipelines.engine.run_dir import RunDir
+    from pipelines.engine.train import Assessment
+
+CURVES = 50  # classes whose curves are written; with more of them the tab is of no use
+
+
+def write(run: RunDir, config: TrainConfig, model: keras.Model, assessment: Assessment, validation: Any) -> None:
+    """Writes all that the options ask for into the run's logs, below `test/`, `hparams/` and `validation/`."""
+    step = int(model.optimizer.iterations)
+    if config.tensorboard.figures:
+        blocks = [block for section in assessment.sections for block in section.blocks]
+        drawn = {block.name: block.figure for block in blocks if isinstance(block, report.Picture)}
+        write_figures(run.tensorboard / "test", drawn, step)
+    if assessment.classes is not None:
+        labels, probabilities, names = assessment.classes
+        if config.tensorboard.figures and len(names) <= CURVES:
+            write_pr_curves(run.tensorboard / "test", labels, probabilities, names, step)
+        if config.tensorboard.embeddings:
+            _write_embeddings(run, config, model, validation, names)
+    began = run.environment.stat().st_mtime
+    write_hparams(run.tensorboard / "hparams", _settings(config), scores(assessment.metrics), step, started=began)
+
+
+def scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of the test part by name, intervals left out."""
+    found = {}
+    for name, item in metrics.get("test", metrics).get("metrics", {}).items():
+        value = item.get("value") if isinstance(item, Mapping) else item
+        if isinstance(value, (int, float)):
+            found[f"test/{name}"] = float(value)
+    return found
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """What a run can differ in, without where it is kept."""
+    settings = to_dict(config)
+    settings["run"] = {key: settings["run"][key] for key in ("seed", "init_from")}
+    del settings["tensorboard"]
+    settings["backend"] = keras.backend.backend()
+    return settings
+
+
+def _write_embeddings(
+    run: RunDir, config: TrainConfig, model: keras.Model, validation: Any, names: Sequence[str]
+) -> None:
+    try:
+        body = features(model)
+    except ValueError:
+        return  # a model of the user's own, which is not made of layers in a graph
+    inputs: list[Any] = []
+    labels: list[np.ndarray] = []
+    wanted = config.tensorboard.embeddings
+    for x, y, *_ in validation:
+        inputs.append(keras.tree.map_structure(np.asarray, x))
+        labels.append(np.asarray(y))
+        if sum(map(len, labels)) >= wanted:
+            break
+    x = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:wanted], *inputs)
+    y = np.concatenate(labels)[:wanted]
+    true = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
+    points = body.predict(x, batch_size=256, verbose=0)
+    pictures = isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8 and x.shape[-1] in (1, 3)
+    columns = {"label": [names[k] for k in true], "sample": list(range(len(true)))}
+    write_embeddings(run.tensorboard / "validation", {"features": points}, columns, x if pictures else None)
