@@ -8,7 +8,8 @@ regularizers.apply(model, "group-lasso", 1e-4)
 model.compile(...)
 ```
 
-Without keras nothing here imports it before it is needed, so that a command line can list the names at once.
+Imported before keras, nothing here imports it until it is needed, so that a command line can list the names at once;
+`register` then makes the classes known to `keras.models.load_model`. Imported after keras, they are known at once.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SRIP", "Confidence", "Decorrelation", "DropBlock", "DropConnect", "GroupLasso", "Hoyer", "HoyerSquare",
     "InputGradient", "Jacobian", "LabelSmoothing", "RDrop", "RDropLoss", "SoftOrthogonal", "SpectralNorm",
-    "StepPenalty", "StochasticDepth", "applied", "apply", "get", "names", "record",
+    "StepPenalty", "StochasticDepth", "applied", "apply", "get", "names", "record", "register",
 ]  # fmt: skip
 _MODULES = (
     "confidence", "decorrelation", "drop_block", "drop_connect", "group_lasso", "hoyer", "jacobian",
@@ -46,8 +47,8 @@ _MODULES = (
 )  # fmt: skip
 
 
-def _load() -> None:
-    """Imports everything, which makes it known to `keras.models.load_model`."""
+def register() -> None:
+    """Makes all layers, penalties and losses of this package known to `keras.models.load_model`."""
     for name in _MODULES:
         module = importlib.import_module(f"regularizers.{name}")
         globals().update({k: v for k, v in vars(module).items() if k in __all__})
@@ -56,9 +57,9 @@ def _load() -> None:
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'regularizers' has no attribute {name!r}")
-    _load()
+    register()
     return globals()[name]
 
 
 if "keras" in sys.modules:
-    _load()
+    register()

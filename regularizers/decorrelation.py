@@ -9,6 +9,9 @@ from keras import ops
 
 from regularizers.matrix import at_least_float32
 
+# Since 3.14 Keras divides what an activity regularizer gives by the number of samples, which suits sums over them.
+KERAS_DIVIDES = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 14)
+
 
 class OnActivity(keras.Regularizer):
     """A penalty on what a layer gives out; `regularizers.apply` makes it the layer's `activity_regularizer`."""
@@ -34,6 +37,11 @@ class Decorrelation(OnActivity):
         self.strength = strength
 
     def __call__(self, x: Any) -> Any:
+        """(B, ..., F) activations to what Keras, which may divide it by B, adds to the loss."""
+        penalty = self.penalty(x)
+        return penalty * ops.cast(ops.shape(x)[0], penalty.dtype) if KERAS_DIVIDES else penalty
+
+    def penalty(self, x: Any) -> Any:
         """(..., F) activations to a scalar."""
         x = at_least_float32(x)
         x = ops.reshape(x, (-1, x.shape[-1]))

@@ -30,12 +30,11 @@ class Hoyer(OnMatrix):
         self.groups = groups
 
     def __call__(self, x: Any) -> Any:
-        total, squares = self._sums(x)
-        return self.strength * total / ops.sqrt(ops.maximum(squares, TINY))
+        return self.strength * self._ratio(x)
 
-    def _sums(self, x: Any) -> tuple[Any, Any]:
+    def _ratio(self, x: Any) -> Any:
         sizes = column_norms(self.matrix(x)) if self.groups else ops.abs(at_least_float32(x))
-        return ops.sum(sizes), ops.sum(ops.square(sizes))
+        return ops.sum(sizes) / ops.sqrt(ops.maximum(ops.sum(ops.square(sizes)), TINY))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "groups": self.groups}
@@ -58,5 +57,4 @@ class HoyerSquare(Hoyer):
     """
 
     def __call__(self, x: Any) -> Any:
-        total, squares = self._sums(x)
-        return self.strength * ops.square(total) / ops.maximum(squares, TINY)
+        return self.strength * ops.square(self._ratio(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -125,7 +126,7 @@ class Jacobian(_OnInputs):
             direction = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
             lengths = ops.sqrt(ops.sum(ops.square(direction), axis=tuple(range(1, len(shape))), keepdims=True))
             direction = direction / ops.maximum(lengths, 1e-12)
-            total = total + self.squared_gradients(batch, lambda outputs, v=direction: ops.sum(outputs * v))
+            total = total + self.squared_gradients(batch, partial(_projection, direction))
         outputs = 1
         for size in shape[1:]:
             outputs = outputs * size
@@ -134,6 +135,10 @@ class Jacobian(_OnInputs):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "projections": self.projections, "seed": self.seed}
+
+
+def _projection(direction: Any, outputs: Any) -> Any:
+    return ops.sum(outputs * direction)
 
 
 @keras.saving.register_keras_serializable(package="regularizers")

@@ -131,11 +131,7 @@ def record(name: str) -> RegularizerRecord:
         ValueError: The name is unknown.
     """
     if name not in RECORDS:
-        near = difflib.get_close_matches(name, RECORDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(
-            f"unknown regularizer {name!r}{hint} (python -m regularizers lists them: {', '.join(RECORDS)})"
-        )
+        raise ValueError(_unknown(name, tuple(RECORDS)))
     return RECORDS[name]
 
 
@@ -145,13 +141,21 @@ def applicable(name: str) -> RegularizerRecord:
     Raises:
         ValueError: The name is unknown, or belongs to a layer or a loss.
     """
-    chosen = record(name)
+    if name not in RECORDS:
+        raise ValueError(_unknown(name, names()))
+    chosen = RECORDS[name]
     if chosen.kind not in APPLIED:
         raise ValueError(
-            f"{name} is a {KINDS[chosen.kind]} ({chosen.factory.replace(':', '.')}), not a penalty on an existing "
-            f"model: expected one of {', '.join(names())}"
+            f"{name} is a {KINDS[chosen.kind]} ({chosen.factory.replace(':', '.')}), and cannot be put on a model that "
+            f"is there: expected one of {', '.join(names())}"
         )
     return chosen
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown regularizer {name!r}{hint} (python -m regularizers lists them: {', '.join(known)})"
 
 
 def get(name: str, strength: float | None = None, **settings: Any) -> Any:
