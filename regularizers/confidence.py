@@ -14,7 +14,7 @@ class _NegativeEntropy(keras.losses.Loss):
     """(..., K) outputs to (...) negative entropies in nats; Keras weighs and averages them as it does the loss."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__()
+        super().__init__(name="negative_entropy")
         self.kind = kind
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -14,7 +14,7 @@ class _Disagreement(keras.losses.Loss):
     """(KL(p||q) + KL(q||p)) / 2 of two outputs (..., K), as (...) in nats."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__()
+        super().__init__(name="disagreement")
         self.kind = kind
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

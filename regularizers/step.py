@@ -57,7 +57,7 @@ class Batch:
         weights = self.sample_weight
         if weights is not None and len(weights.shape) > 1:
             weights = ops.mean(ops.reshape(weights, (ops.shape(weights)[0], -1)), axis=1)
-        return _Mean()(values, values, weights)
+        return _Mean(name="mean")(values, values, weights)
 
 
 class _Mean(keras.losses.Loss):

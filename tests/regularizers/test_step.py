@@ -232,7 +232,7 @@ def test_gradients_reach_the_inputs_of_floating_point_alone():
     embedded = keras.layers.Flatten()(keras.layers.Embedding(4, 2)(kinds))
     joined = keras.layers.Concatenate()([numbers, embedded])
     model = keras.Model({"numbers": numbers, "kinds": kinds}, keras.layers.Dense(1)(joined))
-    kernel = [v for v in model.get_weights() if v.shape == (5, 1)][0]
+    kernel = next(v for v in model.get_weights() if v.shape == (5, 1))
     x = {"numbers": np.eye(3, dtype="float32"), "kinds": np.array([[0], [1], [2]])}
     target = ops.convert_to_numpy(model(x))
     regularizers.apply(model, regularizers.Jacobian(2.0, standardize=False))
