@@ -179,18 +179,31 @@ class EarlyStoppingConfig:
 
 @dataclass
 class RegularizerConfig:
-    """A penalty on the kernels of the model (biases and norms are left out).
+    """A penalty on the kernels of the model (biases and norms are left out), its features, or the training step.
 
     Args:
-        name: Penalty, by name.
-        strength: Its factor in the loss.
+        name: Penalty, by name; `python -m regularizers` lists them. None has none.
+        strength: Its factor in the loss; null takes the penalty's own tested default.
     """
 
-    name: Literal["none", "l1", "l2", "elastic"] = "none"
-    strength: float = 1e-4
+    name: str = "none"
+    strength: float | None = None
 
     def __post_init__(self) -> None:
-        check(0 <= self.strength < math.inf, "regularizer.strength", "zero or a positive number", self.strength)
+        from regularizers import registry
+
+        strength = self.strength
+        check(
+            strength is None or 0 <= strength < math.inf,
+            "regularizer.strength",
+            "zero or a positive number",
+            strength,
+        )
+        if self.name != "none":
+            try:
+                registry.applicable(self.name)
+            except ValueError as error:
+                raise ValueError(f"regularizer.name: {error}") from None
 
 
 @dataclass

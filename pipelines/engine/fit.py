@@ -6,7 +6,8 @@ import csv
 import io
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -116,6 +117,8 @@ def compile_model(
     model: keras.Model, config: TrainConfig, objective: Objective, *, steps: int, rate_factor: float = 1.0
 ) -> None:
     """Compiles with the configured optimizer and a schedule over `steps` steps."""
+    with _regularized(model, config):  # a model that is not fit for it is known before anything is written
+        pass
     options = config.optimizer
     peak = options.learning_rate or registry.record(options.name).defaults["learning_rate"]
     rate = schedules.get(
@@ -171,15 +174,29 @@ def fit(
     from pipelines.engine.console import say
 
     phases = phases or [Phase("main", config.fit.epochs)]
-    if config.regularizer.name != "none":
-        regularizers.apply(model, config.regularizer.name, config.regularizer.strength)
     history = History(run.history)
-    for number, phase in enumerate(phases):
-        later = [run.checkpoints / p.name for p in phases[number + 1 :]]
-        if resume and any(any(folder.glob("epoch-*.npz")) for folder in later):
-            continue  # this phase had ended, and the next one's checkpoint holds all that it left
-        history = _fit_phase(model, stream, validation, config, objective, run, phase, history, resume, say)
+    with _regularized(model, config):
+        for number, phase in enumerate(phases):
+            later = [run.checkpoints / p.name for p in phases[number + 1 :]]
+            if resume and any(any(folder.glob("epoch-*.npz")) for folder in later):
+                continue  # this phase had ended, and the next one's checkpoint holds all that it left
+            history = _fit_phase(model, stream, validation, config, objective, run, phase, history, resume, say)
     return history
+
+
+@contextmanager
+def _regularized(model: keras.Model, config: TrainConfig) -> Iterator[None]:
+    """The penalty is there while the model is trained; what is saved needs nothing but its layers."""
+    options = config.regularizer
+    if options.name == "none":
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(regularizers.applied(model, options.name, options.strength))
+        except ValueError as error:
+            raise UserError(f"regularizer {options.name}: {error}") from None
+        yield
 
 
 def _fit_phase(

@@ -141,8 +141,10 @@ def load_model(run: RunDir) -> Any:
     """
     import keras
 
+    import regularizers
     from pipelines.engine.custom import import_module
 
+    regularizers.register()
     if not run.model.exists():
         hint = f"; finish it with --resume {run}" if run.checkpoints.exists() else ""
         raise UserError(f"{run} has no model.keras: its training has not ended{hint}")
