@@ -1,4 +1,4 @@
-"""Losses that Keras has not in the form needed here; all take logits and soft labels."""
+"""Losses that Keras has not in the form needed here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 from keras import ops
+
+from pipelines.layers import log_likelihood
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
@@ -39,6 +41,18 @@ class FocalLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma, "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
+class CRFLoss(keras.losses.Loss):
+    """Negative log-likelihood of tag sequences under a `pipelines.layers.CRF`."""
+
+    def __init__(self, name: str = "crf", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(B, T) tags, negative where padded, and the layer's output to (B,) losses."""
+        return -log_likelihood(ops.cast(y_pred, "float32"), y_true, y_true >= 0)
 
 
 def classification_loss(imbalance: str, label_smoothing: float) -> keras.losses.Loss:
