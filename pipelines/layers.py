@@ -114,10 +114,10 @@ def viterbi(scores: Any, mask: Any) -> Any:
 
     # TensorFlow's scan wants all it collects to be of the carry's shape and type.
     def step(best: Any, at: Any) -> tuple[Any, Any]:
-        emission, real = at
+        emission, real = at[:, :-1], at[:, -1:] > 0
         paths = best[:, :, None] + transitions
-        origin = ops.where(real[:, None], ops.cast(ops.argmax(paths, axis=1), scores.dtype), stay)
-        return ops.where(real[:, None], ops.max(paths, axis=1) + emission, best), origin
+        origin = ops.where(real, ops.cast(ops.argmax(paths, axis=1), scores.dtype), stay)
+        return ops.where(real, ops.max(paths, axis=1) + emission, best), origin
 
     best, origins = ops.scan(step, start + emissions[:, 0], _steps(emissions, mask))
     final = ops.cast(ops.argmax(best + end, axis=-1), "int32")
@@ -147,8 +147,8 @@ def marginals(scores: Any, mask: Any) -> Any:
     weights, shift = _exponents(ops.transpose(transitions))
 
     def step(beta: Any, at: Any) -> tuple[Any, Any]:
-        emission, real = at
-        before = ops.where(real[:, None], _log_matmul(beta + emission, weights) + shift, beta)
+        emission, real = at[:, :-1], at[:, -1:] > 0
+        before = ops.where(real, _log_matmul(beta + emission, weights) + shift, beta)
         return before, before
 
     ends = ops.broadcast_to(end, ops.shape(final))
@@ -165,9 +165,13 @@ def _unpack(scores: Any) -> tuple[Any, Any, Any, Any]:
     return scores[:, size + 2 :], scores[0, :size], scores[0, size], scores[0, size + 1]
 
 
-def _steps(emissions: Any, mask: Any) -> tuple[Any, Any]:
-    """What a scan over the positions after the first takes."""
-    return ops.transpose(emissions, (1, 0, 2))[1:], ops.transpose(mask)[1:]
+def _steps(emissions: Any, mask: Any) -> Any:
+    """What a scan over the positions after the first takes: scores with the mask behind them, (T - 1, B, K + 1).
+
+    One tensor, because TensorFlow's scan takes several only where their length is known beforehand.
+    """
+    joined = ops.concatenate([emissions, ops.cast(mask, emissions.dtype)[..., None]], axis=-1)
+    return ops.transpose(joined, (1, 0, 2))[1:]
 
 
 def _exponents(transitions: Any) -> tuple[Any, Any]:
@@ -186,8 +190,8 @@ def _forward(emissions: Any, transitions: Any, start: Any, mask: Any) -> tuple[A
     weights, shift = _exponents(transitions)
 
     def step(alpha: Any, at: Any) -> tuple[Any, Any]:
-        emission, real = at
-        alpha = ops.where(real[:, None], _log_matmul(alpha, weights) + shift + emission, alpha)
+        emission, real = at[:, :-1], at[:, -1:] > 0
+        alpha = ops.where(real, _log_matmul(alpha, weights) + shift + emission, alpha)
         return alpha, alpha
 
     return ops.scan(step, start + emissions[:, 0], _steps(emissions, mask))

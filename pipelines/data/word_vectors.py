@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,17 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line.decode("utf-8", "replace").rstrip(" \r\n").replace("\t", " ")
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"word vectors {path} cannot be read: {one_line(error)}") from None
+
+
+def first_words(path: str | Path, limit: int) -> list[str]:
+    """The words of the first `limit` vectors, which in files of this kind are the most frequent.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"word vectors not found: {path}")
+    if path.suffix.lower() == ".npy":
+        return [name for name in _row_names(path)[:limit] if isinstance(name, str)]
+    return [line.split(" ", 1)[0] for _, line in islice(_lines(path), limit)]

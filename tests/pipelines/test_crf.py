@@ -71,8 +71,9 @@ def test_likelihood_and_decoding_are_those_of_pytorch_crf():
     rows = ops.convert_to_numpy(crf.transitions.value)
     other = torchcrf.CRF(SIZE, batch_first=True)
     with torch.no_grad():
-        for target, values in (("transitions", rows[:SIZE]), ("start_transitions", rows[SIZE]), ("end_transitions", rows[SIZE + 1])):  # fmt: skip
-            getattr(other, target).copy_(torch.from_numpy(values))
+        other.transitions.copy_(torch.from_numpy(rows[:SIZE]))
+        other.start_transitions.copy_(torch.from_numpy(rows[SIZE]))
+        other.end_transitions.copy_(torch.from_numpy(rows[SIZE + 1]))
         tags = np.random.default_rng(2).integers(0, SIZE, MASK.shape)
         tensors = [torch.from_numpy(x) for x in (given, tags, MASK)]
         theirs = other(*tensors, reduction="none").numpy()
