@@ -104,7 +104,7 @@ def objective(config: Config, data: TagParts) -> Any:
     from pipelines.losses import CRFLoss
     from pipelines.models.tagging import EntityF1
 
-    return Objective(CRFLoss(), [EntityF1(tags_of(config, data).names)], "val_entity_f1", "max")
+    return Objective(CRFLoss(config.model.recall), [EntityF1(tags_of(config, data).names)], "val_entity_f1", "max")
 
 
 def phases(config: Config) -> list[Any]:

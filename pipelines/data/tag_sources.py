@@ -174,10 +174,10 @@ def _columns(path: Path, config: TagsDataConfig, raw: Raw) -> Iterator[Sentence]
             elif tokens:
                 yield from _cut(_joined(tokens, reading(tags, f"{path.name}:{begin}"), f"{path.name}:{begin}"), config)
             tokens, tags, broken, begin = [], [], "", number + 1
-        elif line is not None and line.startswith("#") and len(cells) != columns and not tokens:
-            begin = number + 1  # a comment of CoNLL-U
         elif line is None:
             broken = broken or f"line {number} is no UTF-8"
+        elif line.startswith("# ") and not tokens and not (len(cells) == columns and _TAG.fullmatch(cells[-1])):
+            begin = number + 1  # a comment of CoNLL-U
         elif len(cells) != columns:
             broken = broken or f"line {number} has {len(cells)} columns, the others {columns}"
         elif not cells[config.token_column].strip():
@@ -358,6 +358,8 @@ def _documented(
     ends = {end: i + 1 for i, (_, end) in enumerate(offsets)}
     spans = tuple((begins[start], ends[end], kind) for start, end, kind in places)
     inside = {i for begin, end, _ in spans for i in range(begin + 1, end)}
+    if not offsets:
+        return
     starts = [r.start for r in sentences(text, offsets) if r.start not in inside]
     for begin, end in zip(starts, [*starts[1:], len(offsets)], strict=True):
         own = tuple((b - begin, e - begin, kind) for b, e, kind in spans if begin <= b < end)

@@ -64,8 +64,8 @@ def _scores(result: EntityScores) -> Section:
     ]
     meanings = {
         "boundary": "right type, some words too few or too many", "type": "right words, another type",
-        "boundary and type": "shares words with a true one, nothing else", "missed": "no predicted entity shares a word",
-        "invented": "no true entity shares a word",
+        "boundary and type": "shares words with a true one, nothing else",
+        "missed": "no predicted entity shares a word", "invented": "no true entity shares a word",
     }  # fmt: skip
     errors = [(kind, str(number), meanings[kind]) for kind, number in result.errors.items()]
     return Section(

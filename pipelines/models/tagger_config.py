@@ -28,6 +28,7 @@ class TaggerConfig:
         dropout: Rate around the encoder.
         word_dropout: Rate at which a word is taken for unknown in training.
         feature_dropout: Rate at which a hand feature is left out in training.
+        recall: Odds (in logarithms) against which training finds entities: more finds more of them, and invents more.
         head_epochs: Epochs in which a pretrained encoder stays frozen; then all layers are trained.
         finetune_rate: Learning rate of the pretrained encoder, as a part of that of the rest.
     """
@@ -44,6 +45,7 @@ class TaggerConfig:
     dropout: float = 0.5
     word_dropout: float = 0.1
     feature_dropout: float = 0.3
+    recall: float = 0.0
     head_epochs: int = 2
     finetune_rate: float = 0.05
 
@@ -57,6 +59,7 @@ class TaggerConfig:
         for option in ("dropout", "word_dropout", "feature_dropout"):
             value = getattr(self, option)
             check(0 <= value < 1, f"model.{option}", "at least 0 and below 1", value)
+        check(0 <= self.recall <= 20, "model.recall", "between 0 and 20", self.recall)
         check(0 < self.finetune_rate <= 1, "model.finetune_rate", "above 0 and at most 1", self.finetune_rate)
         known = self.builder in ("lstm", "transformer") or (":" in self.builder and not self.builder.endswith(":"))
         check(known, "model.builder", "lstm, transformer, kerashub:PRESET or my_module:function", self.builder)

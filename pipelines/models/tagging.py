@@ -54,9 +54,15 @@ class EntityF1(keras.metrics.Metric):
         length = ops.shape(tags)[1]
         after = ops.pad(inside[:, 1:], [[0, 0], [0, 1]])
         last = ops.where(after, length, ops.arange(length, dtype="int32"))
+        last = ops.transpose(last)
+
         # The next place at which an entity is not gone on with: a running minimum from the right.
-        ends = ops.associative_scan(ops.minimum, last, reverse=True, axis=1)
-        return begins, ends, kinds
+        def step(end: Any, here: Any) -> tuple[Any, Any]:
+            end = ops.minimum(end, here)
+            return end, end
+
+        _, ends = ops.scan(step, last[-1], last, reverse=True)
+        return begins, ops.transpose(ends), kinds
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "names": self.names}
@@ -67,8 +73,7 @@ def tag(
 ) -> list[list[tuple[Place, float]]]:
     """Entities of sentences given as words, each with a confidence.
 
-    The confidence is the product over its words of the probability of their tags: what speaks for the entity as a whole
-    is at most a little more.
+    The confidence is the product over the entity's words of the probability that the whole sentence gives their tags.
     """
     found: list[list[tuple[Place, float]]] = [[] for _ in sentences]
     order = sorted((i for i, tokens in enumerate(sentences) if tokens), key=lambda i: len(sentences[i]))
