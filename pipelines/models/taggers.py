@@ -194,9 +194,9 @@ def _transformer(x: Any, mask: Any, options: TaggerConfig) -> Any:
     """Blocks of attention with the norm first; a convolution tells the order (Wang et al., 2019)."""
     width = 2 * options.width
     x = layers.Dense(width)(x)
-    attends = ops.expand_dims(mask, 1)
+    attends, real = ops.expand_dims(mask, 1), ops.expand_dims(ops.cast(mask, x.dtype), -1)
     for _ in range(options.depth):
-        near = layers.DepthwiseConv1D(3, padding="same")(layers.LayerNormalization()(x))
+        near = layers.DepthwiseConv1D(3, padding="same")(layers.LayerNormalization()(x) * real)
         x = x + layers.Dropout(options.dropout)(near)
         y = layers.LayerNormalization()(x)
         y = layers.MultiHeadAttention(4, width // 4, dropout=options.dropout)(y, y, attention_mask=attends)

@@ -86,9 +86,7 @@ def test_rows_with_spans_keep_their_places(tmp_path):
     ]
     config = write(tmp_path / "a.jsonl", "\n".join(json.dumps(row) for row in rows))
     raw = load(config)
-    found = [
-        (s.text[s.offsets[b][0] : s.offsets[e - 1][1]], kind) for s in raw.parts["all"] for b, e, kind in s.spans
-    ]
+    found = [(s.text[s.offsets[b][0] : s.offsets[e - 1][1]], kind) for s in raw.parts["all"] for b, e, kind in s.spans]
     # The first annotation ends inside of a word, which is cut there.
     assert found == [("Ada Lovelace", "person"), ("São Paulo", "place"), ("Ada Lovelace-Byron", "person"), ("Ada", "person")]  # fmt: skip
     assert not raw.skipped
