@@ -144,7 +144,7 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
 
         return read
 
-    signature = [((None, encoder.width), np.int32), ((None,), np.int32)]
+    signature: Any = [((None, encoder.width), np.int32), ((None,), np.int32)]
     stream = Stream(
         reader(data.train), signature, len(data.train), batch_size=config.fit.batch_size, seed=config.run.seed
     )

@@ -103,9 +103,8 @@ def score(
     return EntityScores(
         {name: Estimate(float(value), *interval(draws[name])) for name, value in values.items()},
         [
-            TypeScore(kind, *(float(report[kind][key]) for key in ("precision", "recall", "f1-score")),
-                      int(report[kind]["support"]))
-            for kind in types
+            TypeScore(kind, float(row["precision"]), float(row["recall"]), float(row["f1-score"]), int(row["support"]))
+            for kind, row in ((kind, report[kind]) for kind in types)
         ],
         dict(sum((kinds(a, b) for a, b in zip(true, predicted, strict=True)), Counter(dict.fromkeys(KINDS, 0)))),
         len(true),

@@ -14,8 +14,10 @@ from pipelines import ner
 from pipelines.engine.run_dir import RunDir, load_model
 from pipelines.errors import UserError
 
-QUICK = ["--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--model.buckets", "2048", "--resamples", "20",
-         "--batch_size", "8", "--learning_rate", "0.02", "--fit.ema", "0.8"]  # fmt: skip
+QUICK = [
+    "--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--model.buckets", "2048", "--resamples", "20",
+    "--batch_size", "8", "--learning_rate", "0.02", "--fit.ema", "0.8",
+]  # fmt: skip
 NAMES, TOWNS, VERBS = (
     ("Ada", "Zoë", "Ivan", "Лев", "नेहा"),
     ("Rome", "Oslo", "São Paulo", "東京"),

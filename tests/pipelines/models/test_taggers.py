@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_the_watched_score_is_that_of_seqeval(scheme):
         pair = []
         for _ in range(2):
             edges = sorted(generator.choice(size + 1, min(size + 1, 5), replace=False))
-            pair.append([(int(a), int(b), "xy"[generator.integers(2)]) for a, b in zip(edges, edges[1:], strict=False)])
+            pair.append([(int(a), int(b), "xy"[generator.integers(2)]) for a, b in itertools.pairwise(edges)])
         if i % 2:
             pair[1] = pair[0][:1] + [p for p in pair[1] if not pair[0] or p[0] >= pair[0][0][1]]
         true.append(pair[0])
