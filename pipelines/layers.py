@@ -45,6 +45,7 @@ class CRF(keras.layers.Layer):
 
     def __init__(self, size: int, forbidden: Sequence[Sequence[int]] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.size = size
         self.forbidden = [(int(i), int(j)) for i, j in forbidden]
         self._barrier = np.zeros((size + 2, size), "float32")
@@ -64,6 +65,9 @@ class CRF(keras.layers.Layer):
         rows = self.transitions + ops.convert_to_tensor(self._barrier)
         rows = ops.broadcast_to(rows, (ops.shape(inputs)[0], *rows.shape))
         return ops.concatenate([rows, inputs], axis=1)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """A mask ends here: its places are not those of the output."""
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, length, size = input_shape

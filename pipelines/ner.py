@@ -63,14 +63,15 @@ def load_test(config: Config, spec: dict[str, Any]) -> TagParts:
 def _encoding(config: Config, data: TagParts) -> tuple[Encoder, Any]:
     """How words become numbers, and what is pretrained: vectors (words, D), a backbone, or none."""
     from pipelines.data.tags import SubwordEncoder
-    from pipelines.data.word_features import WordEncoder, learn_words, with_vectors
+    from pipelines.data.word_features import WordEncoder, learn_features, learn_words, with_vectors
 
     options = config.model
     sentences = [s.tokens for s in data.train]
+    features = learn_features(sentences, options.features)
     if options.vectors is not None:
         words, vectors = with_vectors(options.vectors, sentences, options.words)
-        return WordEncoder(words, options.buckets), vectors
-    encoder = WordEncoder(learn_words(sentences, options.words), options.buckets)
+        return WordEncoder(words, features), vectors
+    encoder = WordEncoder(learn_words(sentences, options.words), features)
     if not options.pretrained:
         return encoder, None
     from pipelines.models import backbones
@@ -91,12 +92,13 @@ def build_model(config: Config, data: TagParts) -> Any:
     tags = tags_of(config, data)
     encoder, pretrained = data.encoded
     arguments = (config.model, len(tags.names), tags.forbidden())
-    words = len(encoder.to_json()["words"]) + 2
+    learned = encoder.to_json()
+    words, features = len(learned["words"]) + 2, len(learned["features"]) + 1
     if config.model.pretrained:
-        return taggers.pretrained_tagger(*arguments, backbone=pretrained)
+        return taggers.pretrained_tagger(*arguments, features=features, backbone=pretrained)
     if ":" in config.model.builder:
         return taggers.custom_tagger(*arguments, width=encoder.width, words=words)
-    return taggers.tagger(*arguments, words=words, vectors=pretrained)
+    return taggers.tagger(*arguments, words=words, features=features, vectors=pretrained)
 
 
 def objective(config: Config, data: TagParts) -> Any:

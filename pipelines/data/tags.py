@@ -263,7 +263,7 @@ def encoder_from_json(value: dict[str, Any]) -> Encoder:
     """The encoder that a run's spec describes."""
     from pipelines.data.word_features import WordEncoder
 
-    words = WordEncoder(value["words"], value["buckets"])
+    words = WordEncoder(value["words"], value["features"])
     if "subwords" not in value:
         return words
     from pipelines.data.vocabulary import Vocabulary

@@ -22,8 +22,8 @@ class TaggerConfig:
         depth: Layers of the encoder.
         embedding: Size of the learned vectors of words and of hand features.
         words: Most words in the vocabulary; further ones are unknown.
-        buckets: Size of the hash tables of hand features.
-        hand_features: Let hashed features of a word and its neighbours also vote directly for a tag.
+        features: Most hand features; each must be seen twice in training.
+        hand_features: Let hand features of a word and its neighbours also vote directly for a tag.
         scheme: How tags mark entities inside the model.
         dropout: Rate around the encoder.
         word_dropout: Rate at which a word is taken for unknown in training.
@@ -39,7 +39,7 @@ class TaggerConfig:
     depth: int = 1
     embedding: int = 48
     words: int = 30_000
-    buckets: int = 2**15
+    features: int = 100_000
     hand_features: bool = True
     scheme: Literal["bio", "bioes"] = "bio"
     dropout: float = 0.5
@@ -52,7 +52,7 @@ class TaggerConfig:
     def __post_init__(self) -> None:
         for option, least, most in (
             ("width", 4, 4096), ("depth", 1, 48), ("embedding", 4, 4096), ("words", 1, 10_000_000),
-            ("buckets", 2, 2**26), ("head_epochs", 0, 10_000),
+            ("features", 1, 2**26), ("head_epochs", 0, 10_000),
         ):  # fmt: skip
             value = getattr(self, option)
             check(least <= value <= most, f"model.{option}", f"between {least} and {most}", value)

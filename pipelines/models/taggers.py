@@ -98,11 +98,12 @@ def tagger(
     forbidden: Sequence[tuple[int, int]],
     *,
     words: int,
+    features: int,
     vectors: np.ndarray | None = None,
 ) -> keras.Model:
     """A model from `WordEncoder` rows (B, T, F) to the scores of a `CRF`.
 
-    The words' vectors, what a convolution reads in their bytes, and their hashed features go through the encoder; hand
+    The words' vectors, what a convolution reads in their bytes, and their hand features go through the encoder; hand
     features of a word and its neighbours also vote directly, as in a linear CRF.
 
     Args:
@@ -110,12 +111,13 @@ def tagger(
         tags: Number of tags K.
         forbidden: Pairs of tags for the `CRF`.
         words: Size of the vocabulary with padding and the unknown.
+        features: Number of hand features with padding.
         vectors: Pretrained ones, (words, D), or none.
     """
     rows = keras.Input((None, 1 + BYTES + FEATURES), dtype="int32", name="words")
-    numbers, signs, features = rows[..., 0], rows[..., 1 : 1 + BYTES], rows[..., 1 + BYTES :]
+    numbers, signs, looks = rows[..., 0], rows[..., 1 : 1 + BYTES], rows[..., 1 + BYTES :]
     mask = ops.not_equal(numbers, PAD)
-    parts = [_bytes(signs), _features(features, options)]
+    parts = [_bytes(signs), _features(looks, features, options)]
     dropped = WordDropout(options.word_dropout, UNKNOWN)(numbers)
     if vectors is None:
         parts.append(layers.Embedding(words, options.embedding)(dropped))
@@ -125,20 +127,20 @@ def tagger(
         table.set_weights([vectors])
     x = layers.Dropout(options.dropout)(layers.Concatenate()(parts))
     x = (_transformer if options.builder == "transformer" else _recurrent)(x, mask, options)
-    return head(rows, layers.Dropout(options.dropout)(x), features, options, tags, forbidden)
+    return head(rows, layers.Dropout(options.dropout)(x), looks, features, options, tags, forbidden)
 
 
 def pretrained_tagger(
-    options: TaggerConfig, tags: int, forbidden: Sequence[tuple[int, int]], *, backbone: Backbone
+    options: TaggerConfig, tags: int, forbidden: Sequence[tuple[int, int]], *, features: int, backbone: Backbone
 ) -> keras.Model:
     """The same on a pretrained encoder: from `SubwordEncoder` rows, a word has the state of its first subword."""
     width = 1 + BYTES + FEATURES
     rows = keras.Input((None, width + 2), dtype="int32", name="words")
-    signs, features = rows[..., 1 : 1 + BYTES], rows[..., 1 + BYTES : width]
+    signs, looks = rows[..., 1 : 1 + BYTES], rows[..., 1 + BYTES : width]
     states = backbone.model(rows[..., -2])
     words = ops.take_along_axis(states, ops.expand_dims(rows[..., -1], -1), axis=1)
-    x = layers.Concatenate()([words, _bytes(signs), _features(features, options)])
-    return head(rows, layers.Dropout(options.dropout)(x), features, options, tags, forbidden)
+    x = layers.Concatenate()([words, _bytes(signs), _features(looks, features, options)])
+    return head(rows, layers.Dropout(options.dropout)(x), looks, features, options, tags, forbidden)
 
 
 def custom_tagger(
@@ -162,13 +164,13 @@ def custom_tagger(
 
 
 def head(
-    rows: Any, x: Any, features: Any, options: TaggerConfig, tags: int, forbidden: Sequence[tuple[int, int]]
+    rows: Any, x: Any, looks: Any, size: int, options: TaggerConfig, tags: int, forbidden: Sequence[tuple[int, int]]
 ) -> keras.Model:
-    """The last layers: states (B, T, D) and hand features to the scores of a CRF."""
+    """The last layers: states (B, T, D) and hand features (`size` of them) to the scores of a CRF."""
     scores = layers.Dense(tags, name="logits")(x)
     if options.hand_features:
-        kept = WordDropout(options.feature_dropout, 0)(features)
-        votes = Bag(options.buckets, (2 * REACH + 1) * tags, name="votes")(kept)
+        kept = WordDropout(options.feature_dropout, 0)(looks)
+        votes = Bag(size, (2 * REACH + 1) * tags, name="votes")(kept)
         scores = layers.Add()([scores, Neighbours(REACH)(votes)])
     return keras.Model(rows, CRF(tags, forbidden, dtype="float32", name="crf")(scores), name="tagger")
 
@@ -180,8 +182,8 @@ def _bytes(signs: Any) -> Any:
     return ops.max(x, axis=2)
 
 
-def _features(features: Any, options: TaggerConfig) -> Any:
-    return Bag(options.buckets, options.embedding, name="looks")(WordDropout(options.feature_dropout, 0)(features))
+def _features(looks: Any, size: int, options: TaggerConfig) -> Any:
+    return Bag(size, options.embedding, name="looks")(WordDropout(options.feature_dropout, 0)(looks))
 
 
 def _recurrent(x: Any, mask: Any, options: TaggerConfig) -> Any:

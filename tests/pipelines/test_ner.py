@@ -15,7 +15,7 @@ from pipelines.engine.run_dir import RunDir, load_model
 from pipelines.errors import UserError
 
 QUICK = [
-    "--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--model.buckets", "2048", "--resamples", "20",
+    "--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--resamples", "20",
     "--batch_size", "8", "--learning_rate", "0.02", "--fit.ema", "0.8",
 ]  # fmt: skip
 NAMES, TOWNS, VERBS = (
@@ -138,7 +138,7 @@ def test_python_end_to_end(tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(90)))
     run = ner.train(
-        data="notes.jsonl", epochs=8, batch_size=8, width=16, embedding=16, buckets=1024, resamples=10,
+        data="notes.jsonl", epochs=8, batch_size=8, width=16, embedding=16, resamples=10,
         learning_rate=0.02, ema=0.5, backend=keras.backend.backend(), **options,
     )  # fmt: skip
     assert run.metrics["test"]["metrics"]["f1"]["value"] > 0.9
@@ -152,7 +152,7 @@ def test_resume_ends_with_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = "\n".join(json.dumps(row) for row in sentences(60))
     (tmp_path / "notes.jsonl").write_text(rows)
-    options = {"data": "notes.jsonl", "epochs": 3, "batch_size": 8, "width": 8, "embedding": 8, "buckets": 256,
+    options = {"data": "notes.jsonl", "epochs": 3, "batch_size": 8, "width": 8, "embedding": 8,
                "resamples": 10, "deterministic": True, "out": "made"}  # fmt: skip
     whole = ner.train(**options, **{"run.name": "whole"})
     save = checkpoint.Checkpoint.on_epoch_end
@@ -189,7 +189,7 @@ def test_own_builders_and_vectors(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"must give scores \(batch, words, 5\)"):
         ner.train(**options, **{"model.builder": "own_tagger:wrong"})
     (tmp_path / "v.txt").write_text("ada 1 2 3\nrome 3 2 1\noslo 3 2 0\n")
-    run = ner.train(**options, vectors="v.txt", width=8, buckets=256)
+    run = ner.train(**options, vectors="v.txt", width=8)
     assert run.model.get_layer("vectors").get_weights()[0].shape[1] == 3
 
 

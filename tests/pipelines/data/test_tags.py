@@ -7,7 +7,7 @@ import pytest
 from pipelines.data import tag_sources
 from pipelines.data.tags import Tags, load_tags, load_test_tags, padded
 from pipelines.data.tags_config import TagsDataConfig
-from pipelines.data.word_features import BYTES, UNKNOWN, WordEncoder, learn_words, shape, with_vectors
+from pipelines.data.word_features import BYTES, UNKNOWN, WordEncoder, learn_features, learn_words, shape, with_vectors
 from pipelines.errors import UserError
 from pipelines.inspect.entities import tags_of
 
@@ -208,13 +208,17 @@ def test_words_become_numbers():
     sentences = [["The", "cat", "@ada", "1843"], ["the", "dog", "@bob", "2001"]]
     words = learn_words(sentences, 10)
     assert words == ["the", "<user>", "0000"]
-    encoder = WordEncoder(words, 64)
+    features = learn_features(sentences, 1000)
+    encoder = WordEncoder(words, features)
     rows = encoder(["THE", "zebra", "@you", "9999", "naïve👍🏽" * 20, "\ud800"])
     assert rows[:, 0].tolist() == [2, UNKNOWN, 3, 4, UNKNOWN, UNKNOWN]
     assert rows[0, 1 : 1 + BYTES].tolist() == [b + 1 for b in b"THE"] + [0] * (BYTES - 3)
-    assert rows.max() <= 257
+    assert rows[:, 1 + BYTES :].max() <= len(features)
+    assert rows[0, 1 + BYTES :].any()
+    assert not rows[1, 1 + BYTES].any()  # nothing like w=zebra was seen
     assert shape("McDonald's-42") == "XxXx'x-d"
     # The same word looks the same by itself and different among other neighbours.
+    encoder = WordEncoder(words, learn_features(sentences, 1000, least=1))
     a, b = encoder(["the", "cat"])[0], encoder(["the", "dog"])[0]
     assert (a[1:-5] == b[1:-5]).all()
     assert (a[-5:] != b[-5:]).any()

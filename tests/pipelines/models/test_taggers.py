@@ -7,7 +7,7 @@ from keras import ops
 
 from pipelines.data.tags import SubwordEncoder, Tags, padded
 from pipelines.data.vocabulary import wordpieces
-from pipelines.data.word_features import WordEncoder
+from pipelines.data.word_features import WordEncoder, learn_features
 from pipelines.inspect.entities import score
 from pipelines.layers import viterbi
 from pipelines.losses import CRFLoss
@@ -17,19 +17,21 @@ from pipelines.models.tagging import EntityF1, tag
 
 TAGS = Tags(["x", "y"], "bio")
 SENTENCES = [["Ada", "met", "Bob", "Lee"], ["no", "one"], ["Zoë", "👍🏽", "in", "Rome", "and", "Oslo", "!"]]
-SMALL = {"width": 8, "embedding": 8, "buckets": 256}
+SMALL = {"width": 8, "embedding": 8}
 
 
 def model(encoder, **options):
     keras.utils.set_random_seed(0)
     config = TaggerConfig(**{**SMALL, **options})
-    return taggers.tagger(config, len(TAGS.names), TAGS.forbidden(), words=len(encoder.words) + 2)
+    return taggers.tagger(
+        config, len(TAGS.names), TAGS.forbidden(), words=len(encoder.words) + 2, features=len(encoder.features) + 1
+    )
 
 
 @pytest.mark.backend
 @pytest.mark.parametrize("options", [{}, {"builder": "transformer", "depth": 2}, {"hand_features": False}])
 def test_padding_changes_nothing_and_no_rule_is_broken(options, tmp_path):
-    encoder = WordEncoder(["ada", "met"], 256)
+    encoder = WordEncoder(["ada", "met"], learn_features(SENTENCES, 500, least=1))
     network = model(encoder, **options)
     alone = [ops.convert_to_numpy(network(encoder(s)[None])) for s in SENTENCES]
     together = ops.convert_to_numpy(network(padded([encoder(s) for s in SENTENCES])))
@@ -79,7 +81,7 @@ def test_the_watched_score_is_that_of_seqeval(scheme):
 
 @pytest.mark.backend
 def test_a_tagger_learns_and_finds_the_places_again():
-    encoder = WordEncoder(["ada", "met"], 256)
+    encoder = WordEncoder(["ada", "met"], learn_features(SENTENCES, 500, least=1))
     network = model(encoder, dropout=0.0, word_dropout=0.0, feature_dropout=0.0)
     spans = [[(0, 1, "x"), (2, 4, "x")], [], [(0, 1, "x"), (3, 4, "y"), (5, 6, "y")]]
     x = padded([encoder(s) for s in SENTENCES])
@@ -107,7 +109,7 @@ def test_recall_shifts_the_optimum():
 
 def test_subwords_meet_their_words():
     pieces = wordpieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ada", "lo", "##ve", "##la", "##ce"], lowercase=True)
-    encoder = SubwordEncoder(WordEncoder([], 64), pieces)
+    encoder = SubwordEncoder(WordEncoder([], []), pieces)
     rows = encoder(["Ada", "Lovelace", "\u200b", "Ada"])
     ids, firsts = rows[:, -2].tolist(), rows[:4, -1].tolist()
     assert ids[:6] == [2, 4, 5, 6, 7, 8]
