@@ -39,7 +39,7 @@ class Config(TrainConfig):
         default_factory=lambda: OptimizerConfig("adamw", learning_rate=2e-3, weight_decay=4e-3, clipnorm=1.0)
     )
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("cosine", warmup=0.1, final=0.01))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=16, batch_size=32, ema=0.98))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, batch_size=32, ema=0.98))
 
     def __post_init__(self) -> None:
         check(self.fit.imbalance == "none", "fit.imbalance", "none for ner", self.fit.imbalance)
@@ -114,14 +114,17 @@ def phases(config: Config) -> list[Any]:
 
     if not config.model.pretrained or not config.model.head_epochs:
         return [Phase("main", config.fit.epochs, backbone=True if config.model.pretrained else None)]
-    return [Phase("head", config.model.head_epochs, backbone=False), Phase("all", config.fit.epochs, backbone=True)]
+    return [
+        Phase("head", config.model.head_epochs, backbone=False),
+        Phase("all", config.fit.epochs, config.model.finetune_rate, True),
+    ]
 
 
 def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
-    from pipelines.data.tags import padded
+    from pipelines.data.tags import SUBWORDS, padded
     from pipelines.errors import UserError
 
     tags = tags_of(config, data)
@@ -129,11 +132,11 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
 
     def reader(sentences: Sequence[Any]) -> Any:
         rows = [encoder(s.tokens) for s in sentences]
-        longest = max(map(len, rows))
+        longest = padded([max(rows, key=len)]).shape[1]
         if config.model.pretrained and longest > pretrained.length:
             raise UserError(
                 f"model.builder {config.model.builder} reads {pretrained.length} subwords at once, but a sentence has "
-                f"{longest}: lower data.max_tokens to {pretrained.length // 5}"
+                f"{longest}: lower data.max_tokens to {pretrained.length // SUBWORDS - 3}"
             )
         labels = [np.array(tags.encode(s.spans, len(s.offsets)), np.int32) for s in sentences]
 

@@ -30,7 +30,7 @@ class TaggerConfig:
         feature_dropout: Rate at which a hand feature is left out in training.
         recall: Odds (in logarithms) against which training finds entities: more finds more of them, and invents more.
         head_epochs: Epochs in which a pretrained encoder stays frozen; then all layers are trained.
-        finetune_rate: Learning rate of the pretrained encoder, as a part of that of the rest.
+        finetune_rate: Learning rate once all layers are trained, as a part of that before.
     """
 
     builder: str = "lstm"
@@ -45,7 +45,7 @@ class TaggerConfig:
     dropout: float = 0.5
     word_dropout: float = 0.1
     feature_dropout: float = 0.3
-    recall: float = 0.0
+    recall: float = 2.0
     head_epochs: int = 2
     finetune_rate: float = 0.05
 

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,43 @@ def test_own_builders_and_vectors(tmp_path, monkeypatch):
     (tmp_path / "v.txt").write_text("ada 1 2 3\nrome 3 2 1\noslo 3 2 0\n")
     run = ner.train(**options, vectors="v.txt", width=8)
     assert run.model.get_layer("vectors").get_weights()[0].shape[1] == 3
+
+
+def test_pretrained_encoder_in_two_phases(tmp_path, monkeypatch):
+    keras_hub = pytest.importorskip("keras_hub")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(60)))
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "ada",
+        "ro",
+        "##me",
+        "oslo",
+        "saw",
+        "left",
+        "sao",
+        "paulo",
+        ".",
+    ]
+    keras_hub.models.BertBackbone(
+        vocabulary_size=len(words), num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
+        max_sequence_length=64,
+    ).save_to_preset("preset")  # fmt: skip
+    keras_hub.tokenizers.BertTokenizer(vocabulary=words, lowercase=True).save_to_preset("preset")
+    run = ner.train(
+        data="notes.jsonl", epochs=2, head_epochs=4, batch_size=8, resamples=10, learning_rate=0.02, ema=0.5,
+        **{"model.builder": "kerashub:preset"},
+    )  # fmt: skip
+    assert run.metrics["epochs"] == 6
+    assert run.metrics["test"]["metrics"]["f1"]["value"] > 0.5
+    shutil.rmtree("preset")
+    model = load_model(run.directory)
+    (row,) = ner.predict(model, run.directory.read_spec(), ["Ada saw Rome 👍🏽."])
+    assert row == run.predict("Ada saw Rome 👍🏽.")[0]
 
 
 BROKEN = {
