@@ -5,4 +5,5 @@ Nothing here imports keras, so that `--help` answers at once and the backend can
 
 TASKS = {
     "image_classify": "Which class does a picture show?",
+    "ner": "Which names stand in a text, where, and of what type?",
 }

@@ -1,0 +1,118 @@
+"""What a report says about entities in text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.engine.classification import about
+from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text
+from pipelines.engine.train import Assessment
+from pipelines.inspect.entities import EntityScores, Place, kinds, score
+
+if TYPE_CHECKING:
+    from pipelines.data.summary import DataSummary
+    from pipelines.data.tag_sources import Sentence
+
+SHOWN = 12
+# Okabe & Ito's palette, thin enough for light and dark pages.
+COLOURS = [f"rgba({c}, .35)" for c in ("0,114,178", "230,159,0", "0,158,115", "213,94,0", "204,121,167", "86,180,233",
+                                       "240,228,66", "118,118,118")]  # fmt: skip
+
+Found = Sequence[Sequence[tuple[Place, float]]]
+
+
+def assess(
+    sentences: Sequence[Sentence], found: Found, summary: DataSummary, *, seed: int, resamples: int
+) -> Assessment:
+    """Scores with intervals, predictions and report sections for the test sentences.
+
+    Args:
+        sentences: The test part.
+        found: Predicted entities of each with their confidences.
+        summary: What the report says about the data.
+        seed: Seed of the bootstrap.
+        resamples: Bootstrap resamples.
+    """
+    predicted = [[place for place, _ in entities] for entities in found]
+    true = [list(s.spans) for s in sentences]
+    result = score(true, predicted, [len(s.offsets) for s in sentences], seed=seed, resamples=resamples)
+    headline = [
+        Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
+        for name, e in result.metrics.items()
+    ]
+    types = [name for name in next(iter(summary.counts.values())) if name not in ("sentences", "words")]
+    rows = [
+        {
+            "sample": s.name, "text": s.text, "true": _written(s, s.spans), "predicted": _written(s, places),
+            "confidence": round(min((c for _, c in entities), default=1.0), 6), "right": places == list(s.spans),
+        }
+        for s, entities, places in zip(sentences, found, predicted, strict=True)
+    ]  # fmt: skip
+    sections = [
+        _scores(result),
+        Section("Predictions", list(_examples(sentences, found, predicted, types))),
+        about(summary, list(next(iter(summary.counts.values())))),
+    ]
+    return Assessment({"test": result.to_json()}, headline, rows, sections)
+
+
+def _scores(result: EntityScores) -> Section:
+    whole = [(n.replace("_", " "), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for n, e in result.metrics.items()]
+    by_type = [
+        (r.name, f"{r.precision:.1%}", f"{r.recall:.1%}", f"{r.f1:.1%}", str(r.support)) for r in result.per_type
+    ]
+    meanings = {
+        "boundary": "right type, some words too few or too many", "type": "right words, another type",
+        "boundary and type": "shares words with a true one, nothing else",
+        "missed": "no predicted entity shares a word", "invented": "no true entity shares a word",
+    }  # fmt: skip
+    errors = [(kind, str(number), meanings[kind]) for kind, number in result.errors.items()]
+    return Section(
+        "Test scores",
+        [
+            Table(("score", "value", "95 % interval"), whole, f"Whole entities in {result.sentences:,} test sentences, "
+                  f"strict (seqeval); intervals from {result.resamples:,} resamples of the sentences."),
+            Table(("type", "precision", "recall", "F1", "entities"), by_type, "By type."),
+            Table(("error", "entities", "which is"), errors, "What kinds of error there are."),
+        ],
+    )  # fmt: skip
+
+
+def _examples(
+    sentences: Sequence[Sentence], found: Found, predicted: Sequence[Sequence[Place]], types: Sequence[str]
+) -> Iterator[Block]:
+    wrong = {i: sum(kinds(s.spans, p).values()) for i, (s, p) in enumerate(zip(sentences, predicted, strict=True))}
+    sure = [min((c for _, c in entities), default=1.0) for entities in found]
+    hits = [i for i in wrong if not wrong[i] and predicted[i]]
+    groups = (
+        ("The sentences with most errors.", sorted((i for i in wrong if wrong[i]), key=lambda i: -wrong[i])),
+        ("Sentences with most entities, all found.", sorted(hits, key=lambda i: -len(predicted[i]))),
+        ("The entities in most doubt.", sorted((i for i in wrong if predicted[i]), key=lambda i: sure[i])),
+    )
+    for caption, order in groups:
+        if not order:
+            yield Text(f"{caption} There are none.")
+            continue
+        shown: list[tuple[str, Sequence[Mark]]] = []
+        for i in order[:SHOWN]:
+            shown.append((f"{sentences[i].name}, predicted:", _marks(sentences[i], predicted[i], types)))
+            if wrong[i]:
+                shown.append(("true:", _marks(sentences[i], sentences[i].spans, types)))
+        yield Marked(shown, caption)
+
+
+def _marks(sentence: Sentence, places: Sequence[Place], types: Sequence[str]) -> list[Mark]:
+    marks, position = [], 0
+    for begin, end, kind in places:
+        start, stop = sentence.offsets[begin][0], sentence.offsets[end - 1][1]
+        colour = COLOURS[types.index(kind) % len(COLOURS)] if kind in types else COLOURS[-1]
+        marks += [Mark(sentence.text[position:start]), Mark(sentence.text[start:stop], colour, kind)]
+        position = stop
+    return [*marks, Mark(sentence.text[position:])]
+
+
+def _written(sentence: Sentence, places: Sequence[Place]) -> str:
+    """`Ada Lovelace (person); London (place)`"""
+    offsets = sentence.offsets
+    return "; ".join(f"{sentence.text[offsets[b][0] : offsets[e - 1][1]]} ({kind})" for b, e, kind in places)

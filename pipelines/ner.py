@@ -1,0 +1,241 @@
+"""Which names stand in a text, where, and of what type?
+
+    python -m pipelines.ner                                   # tweets, from a package, no network
+    python -m pipelines.ner --data train.conll                # or a folder with train, valid and test
+    python -m pipelines.ner --data notes.jsonl                # {"text": ..., "entities": [[start, end, type], ...]}
+    python -m pipelines.ner --data folder/ --model.vectors glove.6B.50d.txt
+    python -m pipelines.ner predict runs/ner/NAME letter.txt --out letter.jsonl
+
+The README's results table has the times and scores to expect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data.tags_config import TagsDataConfig
+from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
+from pipelines.engine.task import Task
+from pipelines.models.tagger_config import TaggerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipelines.data.tags import Encoder, TagParts, Tags
+
+# jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
+EVALUATION_BATCH = 64
+MOST_WORDS = 50_000  # so many are read before they are tagged: memory stays flat however many texts there are
+
+
+@dataclass
+class Config(TrainConfig):
+    """Options of ner; the defaults suit some thousand sentences and no pretrained vectors."""
+
+    data: TagsDataConfig = field(default_factory=TagsDataConfig)
+    model: TaggerConfig = field(default_factory=TaggerConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig("adamw", learning_rate=2e-3, weight_decay=4e-3, clipnorm=1.0)
+    )
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("cosine", warmup=0.1, final=0.01))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, batch_size=32, ema=0.98))
+
+    def __post_init__(self) -> None:
+        check(self.fit.imbalance == "none", "fit.imbalance", "none for ner", self.fit.imbalance)
+        check(self.fit.label_smoothing == 0, "fit.label_smoothing", "0 for ner", self.fit.label_smoothing)
+
+
+def load_data(config: Config) -> TagParts:
+    from pipelines.data.tags import load_tags
+
+    data = load_tags(config.data, seed=config.run.seed)
+    return replace(data, encoded=_encoding(config, data))
+
+
+def load_test(config: Config, spec: dict[str, Any]) -> TagParts:
+    from pipelines.data.tags import encoder_from_json, load_test_tags
+
+    data = load_test_tags(config.data, spec["types"])
+    return replace(data, encoded=(encoder_from_json(spec["encoder"]), None))
+
+
+def _encoding(config: Config, data: TagParts) -> tuple[Encoder, Any]:
+    """How words become numbers, and what is pretrained: vectors (words, D), a backbone, or none."""
+    from pipelines.data.tags import SubwordEncoder
+    from pipelines.data.word_features import WordEncoder, learn_features, learn_words, with_vectors
+
+    options = config.model
+    sentences = [s.tokens for s in data.train]
+    features = learn_features(sentences, options.features)
+    if options.vectors is not None:
+        words, vectors = with_vectors(options.vectors, sentences, options.words)
+        return WordEncoder(words, features), vectors
+    encoder = WordEncoder(learn_words(sentences, options.words), features)
+    if not options.pretrained:
+        return encoder, None
+    from pipelines.models import backbones
+
+    backbone = backbones.load(options.builder.partition(":")[2])
+    return SubwordEncoder(encoder, backbone.vocabulary), backbone
+
+
+def tags_of(config: Config, data: TagParts) -> Tags:
+    from pipelines.data.tags import Tags
+
+    return Tags(data.types, config.model.scheme)
+
+
+def build_model(config: Config, data: TagParts) -> Any:
+    from pipelines.models import taggers
+
+    tags = tags_of(config, data)
+    encoder, pretrained = data.encoded
+    arguments = (config.model, len(tags.names), tags.forbidden())
+    learned = encoder.to_json()
+    words, features = len(learned["words"]) + 2, len(learned["features"]) + 1
+    if config.model.pretrained:
+        return taggers.pretrained_tagger(*arguments, features=features, backbone=pretrained)
+    if ":" in config.model.builder:
+        return taggers.custom_tagger(*arguments, width=encoder.width, words=words)
+    return taggers.tagger(*arguments, words=words, features=features, vectors=pretrained)
+
+
+def objective(config: Config, data: TagParts) -> Any:
+    from pipelines.engine.fit import Objective
+    from pipelines.losses import CRFLoss
+    from pipelines.models.tagging import EntityF1
+
+    return Objective(CRFLoss(config.model.recall), [EntityF1(tags_of(config, data).names)], "val_entity_f1", "max")
+
+
+def phases(config: Config) -> list[Any]:
+    from pipelines.engine.fit import Phase
+
+    if not config.model.pretrained or not config.model.head_epochs:
+        return [Phase("main", config.fit.epochs, backbone=True if config.model.pretrained else None)]
+    return [
+        Phase("head", config.model.head_epochs, backbone=False),
+        Phase("all", config.fit.epochs, config.model.finetune_rate, True),
+    ]
+
+
+def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
+    import numpy as np
+
+    from pipelines.data.stream import Stream, ordered
+    from pipelines.data.tags import SUBWORDS, padded
+    from pipelines.errors import UserError
+
+    tags = tags_of(config, data)
+    encoder, pretrained = data.encoded
+
+    def reader(sentences: Sequence[Any]) -> Any:
+        rows = [encoder(s.tokens) for s in sentences]
+        longest = padded([max(rows, key=len)]).shape[1]
+        if config.model.pretrained and longest > pretrained.length:
+            raise UserError(
+                f"model.builder {config.model.builder} reads {pretrained.length} subwords at once, but a sentence has "
+                f"{longest}: lower data.max_tokens to {pretrained.length // SUBWORDS - 3}"
+            )
+        labels = [np.array(tags.encode(s.spans, len(s.offsets)), np.int32) for s in sentences]
+
+        def read(indices: Any) -> tuple[Any, ...]:
+            x = padded([rows[i] for i in indices], encoder.padding)
+            y = np.full(x.shape[:2], -1, np.int32)
+            for target, i in zip(y, indices, strict=True):
+                target[: len(labels[i])] = labels[i]
+            return x, y
+
+        return read
+
+    signature: Any = [((None, encoder.width), np.int32), ((None,), np.int32)]
+    stream = Stream(
+        reader(data.train), signature, len(data.train), batch_size=config.fit.batch_size, seed=config.run.seed
+    )
+    return stream, ordered(reader(data.val), signature, len(data.val), batch_size=EVALUATION_BATCH)
+
+
+def spec(config: Config, data: TagParts) -> dict[str, Any]:
+    own = config.model.builder.partition(":")[0]
+    modules = {"lstm": "pipelines.models.taggers", "transformer": "pipelines.models.taggers"}
+    extra = ["keras_hub", "pipelines.models.backbones"] if config.model.pretrained else [modules.get(own, own)]
+    return {
+        "types": list(data.types),
+        "scheme": config.model.scheme,
+        "max_tokens": config.data.max_tokens,
+        "encoder": data.encoded[0].to_json(),
+        "modules": ["pipelines.models.taggers", *(m for m in extra if m != "pipelines.models.taggers")],
+    }
+
+
+def assess(config: Config, data: TagParts, model: Any) -> Any:
+    from pipelines.engine import entities
+    from pipelines.models.tagging import tag
+
+    sentences = [s.tokens for s in data.test]
+    found = tag(model, data.encoded[0], tags_of(config, data), sentences, EVALUATION_BATCH)
+    return entities.assess(data.test, found, data.summary, seed=config.run.seed, resamples=config.run.resamples)
+
+
+def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+    from pipelines.data.tag_inputs import named
+
+    return named(arguments)
+
+
+def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """A row for each text: its entities with their places in it. A path is read, other text is taken as it is."""
+    from pipelines.data.tag_inputs import Entities, Prepared, texts
+    from pipelines.data.tags import Tags, encoder_from_json
+    from pipelines.models.tagging import tag
+
+    encoder, tags = encoder_from_json(spec["encoder"]), Tags(spec["types"], spec["scheme"])
+
+    def rows(waiting: Sequence[Prepared]) -> Iterator[dict[str, Any]]:
+        found = tag(model, encoder, tags, [s for text in waiting for s in text.sentences], EVALUATION_BATCH)
+        places = iter(found)
+        for text in waiting:
+            if text.error:
+                yield {"input": text.name, "error": text.error}
+                continue
+            entities = Entities(text.entity(r, *p) for r in text.ranges for p in next(places))
+            yield {"input": text.name, "text": text.text, "entities": entities}
+
+    waiting: list[Prepared] = []
+    for text in texts(inputs, spec["max_tokens"]):
+        waiting.append(text)
+        if sum(len(t.offsets) for t in waiting) >= MOST_WORDS:
+            yield from rows(waiting)
+            waiting = []
+    yield from rows(waiting)
+
+
+def columns(spec: dict[str, Any]) -> list[str]:
+    return ["input", "text", "entities", "error"]
+
+
+def conll(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A word a line with its tag (BIO), an empty line between sentences."""
+    from pipelines.data.tag_inputs import to_columns
+
+    for row in rows:
+        yield from to_columns(row)
+
+
+def example(spec: dict[str, Any], generator: Any) -> Any:
+    from pipelines.data.tags import encoder_from_json
+
+    return encoder_from_json(spec["encoder"])(["Ada", "Lovelace", "wrote", "to", "London", "in", "1843", "."])[None]
+
+
+TASK = Task(
+    "ner", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective, batches=batches,
+    spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
+    inputs_help="text files, .jsonl files with a text a line, folders, globs, or - for one text on standard input",
+    example=example, phases=phases, load_test=load_test, formats={"conll": conll},
+)  # fmt: skip
+train = TASK.train
+
+if __name__ == "__main__":
+    TASK.main()

@@ -1,0 +1,254 @@
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from pipelines import ner
+from pipelines.engine.run_dir import RunDir, load_model
+from pipelines.errors import UserError
+
+QUICK = [
+    "--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--resamples", "20",
+    "--batch_size", "8", "--learning_rate", "0.02", "--fit.ema", "0.8",
+]  # fmt: skip
+NAMES, TOWNS, VERBS = (
+    ("Ada", "Zoë", "Ivan", "Лев", "नेहा"),
+    ("Rome", "Oslo", "São Paulo", "東京"),
+    ("saw", "left", "likes"),
+)
+
+
+def sentences(number):
+    generator = np.random.default_rng(0)
+    for _ in range(number):
+        name, verb, town = (str(generator.choice(part)) for part in (NAMES, VERBS, TOWNS))
+        text = f"{name} {verb} {town} 👍🏽."
+        yield {"text": text, "entities": [[0, len(name), "person"], [len(name) + len(verb) + 2, len(text) - 4, "town"]]}
+
+
+def cli(*argv, cwd, stdin=None):
+    path = os.pathsep.join(p for p in sys.path if p)
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.ner", *map(str, argv)], cwd=cwd, capture_output=True, check=False,
+        input=stdin, env={**os.environ, "PYTHONPATH": path}, encoding="utf-8",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One run through the command line, used by all the tests here."""
+    folder = tmp_path_factory.mktemp("trained")
+    rows = "\n".join(json.dumps(row, ensure_ascii=False) for row in sentences(120))
+    (folder / "notes.jsonl").write_text(rows + '\n{"text": "x", "entities": [[0, 9, "person"]]}\n', encoding="utf-8")
+    done = cli(*QUICK, "--data", "notes.jsonl", "--run.name", "one", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "ner" / "one", done
+
+
+def test_a_run_learns_scores_and_reports(trained):
+    run, done = trained
+    assert "skipped notes.jsonl:121: entity 0..9 lies outside" in done.stderr
+    metrics = json.loads((run / "metrics.json").read_text())["test"]
+    assert metrics["metrics"]["f1"]["value"] > 0.9
+    assert set(metrics["per_type"]) == {"person", "town"}
+    rows = list(csv.DictReader((run / "predictions.csv").open(encoding="utf-8")))
+    assert np.mean([row["true"] == row["predicted"] for row in rows]) > 0.8
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<mark style=" in page
+    assert "What kinds of error" in page
+
+
+def test_predict_keeps_places_in_the_raw_text(trained, tmp_path):
+    run, _ = trained
+    text = "\ufeff  Ada saw\tRome 👍🏽.  \r\n\r\nЛев likes São Paulo 👍🏽.\u2028"
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"text": "Ivan left Oslo 👍🏽."}\n{"text": ""}\n{"no": 1}\n', encoding="utf-8")
+    (tmp_path / "c.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "d.txt").write_text("")
+    done = cli("predict", run, tmp_path, "--format", "jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {Path(row["input"]).name: row for row in map(json.loads, done.stdout.strip().split("\n"))}
+    found = [(e["text"], e["label"]) for e in rows["a.txt"]["entities"]]
+    assert found == [("Ada", "person"), ("Rome", "town"), ("Лев", "person"), ("São Paulo", "town")]
+    assert all(rows["a.txt"]["text"][e["start"] : e["end"]] == e["text"] for e in rows["a.txt"]["entities"])
+    assert [e["text"] for e in rows["b.jsonl:1"]["entities"]] == ["Ivan", "Oslo"]
+    assert rows["b.jsonl:2"]["entities"] == rows["d.txt"]["entities"] == []
+    assert rows["b.jsonl:3"]["error"] == "no text"
+    assert rows["c.txt"]["error"] == "not UTF-8"
+    table = cli("predict", run, tmp_path / "b.jsonl", cwd=tmp_path)
+    cells = list(csv.DictReader(io.StringIO(table.stdout)))
+    assert json.loads(cells[0]["entities"]) == rows["b.jsonl:1"]["entities"]
+
+
+def test_predict_writes_columns_that_train_reads(trained, tmp_path):
+    run, _ = trained
+    text = "Ada saw Rome 👍🏽.\n\nZoë left São Paulo 👍🏽."
+    done = cli("predict", run, "-", "--out", "out.conll", cwd=tmp_path, stdin=text)
+    assert done.returncode == 0, done.stderr
+    from pipelines.data.tag_sources import load
+    from pipelines.data.tags_config import TagsDataConfig
+
+    raw = load(TagsDataConfig(str(tmp_path / "out.conll")), str(tmp_path / "out.conll"))
+    assert [s.spans for s in raw.parts["all"]] == [
+        ((0, 1, "person"), (2, 3, "town")), ((0, 1, "person"), (2, 4, "town")),
+    ]  # fmt: skip
+
+
+def test_predict_a_megabyte_and_stranger_texts(trained):
+    run = RunDir(trained[0])
+    model, spec = load_model(run), run.read_spec()
+    one = "Ada saw Rome 👍🏽. "
+    long = one * 200 + "x" * 300_000 + " " + "नमस्ते मित्र " * 3000 + "؟ مرحبا " * 3000 + "\x00\u202e" + one
+    empty, whole = ner.predict(model, spec, ["", long])
+    assert empty["entities"] == []
+    assert whole["text"] == long
+    assert [e["text"] for e in whole["entities"]].count("Rome") >= 200
+    assert all(long[e["start"] : e["end"]] == e["text"] for e in whole["entities"])
+
+
+def test_evaluate_repeats_the_scores_and_takes_other_data(trained, tmp_path):
+    run, _ = trained
+    done = cli("evaluate", run, cwd=run.parents[2])
+    assert done.returncode == 0, done.stderr
+    first, again = (json.loads((run / f"{n}.json").read_text())["test"] for n in ("metrics", "evaluation"))
+    assert first == again
+    (tmp_path / "new.conll").write_text("Ada B-person\nsaw O\nRome B-planet\n", encoding="utf-8")
+    done = cli("evaluate", run, "--data", tmp_path / "new.conll", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((run / "evaluation-new.conll.json").read_text())["test"]
+    assert scores["per_type"]["planet"]["recall"] == 0
+
+
+def test_export_answers_as_the_model(trained, tmp_path):
+    done = cli("export", trained[0], "--format", "savedmodel", "--out", tmp_path / "exported", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "they differ by at most" in done.stderr
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("options", [{}, {"builder": "transformer", "model.scheme": "bioes", "recall": 0.5}])
+def test_python_end_to_end(tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(90)))
+    run = ner.train(
+        data="notes.jsonl", epochs=8, batch_size=8, width=16, embedding=16, resamples=10,
+        learning_rate=0.02, ema=0.5, backend=keras.backend.backend(), **options,
+    )  # fmt: skip
+    assert run.metrics["test"]["metrics"]["f1"]["value"] > 0.9
+    (row,) = run.predict("Ivan likes Oslo 👍🏽.")
+    assert [e["label"] for e in row["entities"]] == ["person", "town"]
+
+
+def test_resume_ends_with_the_same_weights(tmp_path, monkeypatch):
+    from callbacks import checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(json.dumps(row) for row in sentences(60))
+    (tmp_path / "notes.jsonl").write_text(rows)
+    options = {"data": "notes.jsonl", "epochs": 3, "batch_size": 8, "width": 8, "embedding": 8,
+               "resamples": 10, "deterministic": True, "out": "made"}  # fmt: skip
+    whole = ner.train(**options, **{"run.name": "whole"})
+    save = checkpoint.Checkpoint.on_epoch_end
+
+    def stop(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ner.train(**options, **{"run.name": "torn"})
+    resumed = ner.train(resume="made/ner/torn")
+    for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_own_builders_and_vectors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(60)))
+    (tmp_path / "own_tagger.py").write_text(
+        "import keras\n"
+        "def build(width, words, tags):\n"
+        "    rows = keras.Input((None, width), dtype='int32')\n"
+        "    return keras.Model(rows, keras.layers.Dense(tags)(keras.layers.Embedding(words, 8)(rows[..., 0])))\n"
+        "def wrong(width, words, tags):\n"
+        "    return build(width, words, tags + 1)\n"
+    )
+    options = {"data": "notes.jsonl", "epochs": 1, "batch_size": 8, "resamples": 10}
+    run = ner.train(**options, **{"model.builder": "own_tagger:build"})
+    assert run.predict("Ada saw Rome 👍🏽.")[0]["entities"] is not None
+    with pytest.raises(UserError, match=r"must give scores \(batch, words, 5\)"):
+        ner.train(**options, **{"model.builder": "own_tagger:wrong"})
+    (tmp_path / "v.txt").write_text("ada 1 2 3\nrome 3 2 1\noslo 3 2 0\n")
+    run = ner.train(**options, vectors="v.txt", width=8)
+    assert run.model.get_layer("vectors").get_weights()[0].shape[1] == 3
+
+
+def test_pretrained_encoder_in_two_phases(tmp_path, monkeypatch):
+    keras_hub = pytest.importorskip("keras_hub")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(60)))
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "ada",
+        "ro",
+        "##me",
+        "oslo",
+        "saw",
+        "left",
+        "sao",
+        "paulo",
+        ".",
+    ]
+    keras_hub.models.BertBackbone(
+        vocabulary_size=len(words), num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
+        max_sequence_length=64,
+    ).save_to_preset("preset")  # fmt: skip
+    keras_hub.tokenizers.BertTokenizer(vocabulary=words, lowercase=True).save_to_preset("preset")
+    run = ner.train(
+        data="notes.jsonl", epochs=2, head_epochs=4, batch_size=8, resamples=10, learning_rate=0.02, ema=0.5,
+        **{"model.builder": "kerashub:preset"},
+    )  # fmt: skip
+    assert run.metrics["epochs"] == 6
+    assert run.metrics["test"]["metrics"]["f1"]["value"] > 0.5
+    shutil.rmtree("preset")
+    model = load_model(run.directory)
+    (row,) = ner.predict(model, run.directory.read_spec(), ["Ada saw Rome 👍🏽."])
+    assert row == run.predict("Ada saw Rome 👍🏽.")[0]
+
+
+BROKEN = {
+    "--data nowhere.conll": "data.source not found", "--model.builder lstmm": "model.builder",
+    "--model.recall -1": "model.recall", "--fit.imbalance weights": "fit.imbalance must be none",
+    "--fit.label_smoothing 0.1": "fit.label_smoothing", "--data.tag_column 0": "data.tag_column",
+    "--data.max_tokens 2": "data.max_tokens", "--model.vectors nowhere.txt": "word vectors not found",
+    "--model.builder kerashub:nowhere": "kerashub:nowhere", "--model.scheme iob": "model.scheme",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", BROKEN)
+def test_broken_options_are_one_line(tmp_path, monkeypatch, capsys, options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(60)))
+    argv = ["--data", "notes.jsonl", *options.split()] if "--data " not in options else options.split()
+    with pytest.raises(SystemExit) as stop:
+        ner.TASK.main(argv)
+    assert stop.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("python -m pipelines.ner: error: ")
+    assert BROKEN[options] in last
+    assert not (tmp_path / "runs").exists()
