@@ -5,4 +5,6 @@ Nothing here imports keras, so that `--help` answers at once and the backend can
 
 TASKS = {
     "image_classify": "Which class does a picture show?",
+    "finance": "Who will pay back? Classes, numbers or times from a table, as credit risk needs them.",
+    "medical": "Who is ill, and for how long well? The same, as clinical studies need them.",
 }

@@ -33,6 +33,7 @@ class RawTable:
     Args:
         parts: Frames by part (`train`, `val`, `test`, or `all` when it has none).
         target: The source's own target, where it names one.
+        duration: For survival, the source's own column of the time.
         drop: Columns that give the target away or only number the rows, where the source is known.
         skipped: Name and reason of each row left out.
         notes: Remarks.
@@ -40,6 +41,7 @@ class RawTable:
 
     parts: dict[str, pd.DataFrame]
     target: str | None = None
+    duration: str | None = None
     drop: tuple[str, ...] = ()
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

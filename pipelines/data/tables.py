@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,8 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int) -> Tabl
         UserError: The source cannot be used.
     """
     raw = load(config, config.source, samples)
+    if raw.duration is not None and config.duration is None:
+        config = replace(config, duration=raw.duration)
     columns = _target_columns(raw, config)
     _without_target(raw, columns, config)
     training = raw.parts.get("train", raw.parts.get("all"))
@@ -312,8 +314,6 @@ def target_values(frame: pd.DataFrame, target: Target, what: str) -> np.ndarray:
 
 def _fitted(target: Target, values: np.ndarray) -> Target:
     """What of the target is learned from the training part."""
-    from dataclasses import replace
-
     if target.problem == "number":
         scale = values.std(0)
         if not (scale > 0).all():

@@ -45,6 +45,7 @@ class Task:
         inputs: Spec and the arguments of `predict` to raw inputs.
         inputs_help: What these arguments can be.
         example: Spec and a NumPy generator to a batch of one model input, on which an export is checked.
+        finish: Options, data and trained model to what spec.json gets in addition, such as a calibration.
         phases: Options to the parts of the training, where there are several.
         load_test: Options and spec of a run to data of which all is the test part.
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
@@ -65,6 +66,7 @@ class Task:
     inputs: Callable[..., Iterable[Any]]
     inputs_help: str
     example: Callable[..., Any] | None = None
+    finish: Callable[..., dict[str, Any]] | None = None
     phases: Callable[..., Any] = _one_phase
     load_test: Callable[..., Any] | None = None
     explain: Callable[..., Any] | None = None

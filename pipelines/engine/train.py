@@ -117,6 +117,8 @@ def _finish(task: Task, config: TrainConfig, data: Data, model: keras.Model, his
 
     with whole(run.model) as aside:
         model.save(aside)
+    if task.finish is not None:
+        write_json(run.spec, {**run.read_spec(), **task.finish(config, data, model)})
     start = time.perf_counter()
     assessment: Assessment = task.assess(config, data, model)
     seconds = sum(row["seconds"] for row in history.rows)
