@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 KNOTS = 512
 RARE = 3
 SOFT_END = 3.0
-CYCLES = {"month": 12, "weekday": 7, "hour": 24}
+CYCLES = {"month": 12, "day_of_week": 7, "hour": 24}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Column:
         levels: Of a category or an ordinal.
         other: Whether rare categories share a place, to which new ones then go.
         missing: Whether values were missing.
-        cycles: Of a date: which of month, weekday and hour vary.
+        cycles: Of a date: which of month, day of the week and hour vary.
     """
 
     name: str

@@ -362,12 +362,13 @@ def _split(
             keys: list[Any] = frame[config.group_column].iloc[among].astype(str).tolist()
         else:
             keys = [hashes[origin][i] for i in among]
-            copies = len(keys) - len(set(keys))
-            if copies:
-                notes.append(f"{copies} rows are copies of others and stay in the same part")
         chosen = stratified(strata[among], fraction, seed=seed + salt, groups=keys)
         return among[~chosen], among[chosen]
 
+    copies = len(frame) - len(set(hashes[origin]))
+    if copies:
+        together = " and stay in the same part" if config.group_column is None and config.time_column is None else ""
+        notes.append(f"{copies} rows are copies of others{together}")
     rest = np.arange(len(frame))
     index: dict[str, tuple[str, np.ndarray]] = {part: (part, np.arange(len(raw.parts[part]))) for part in raw.parts}
     if config.split_column is not None and origin == "all":
@@ -410,6 +411,7 @@ def _strata(values: np.ndarray, target: Target) -> np.ndarray:
 
 def leaks(encoder: Encoder, part: TablePart, target: Target, seed: int) -> list[str]:
     """Remarks on columns that predict the target alone: a small tree on one half, tried on the other."""
+    from scipy.stats import rankdata, spearmanr
     from sklearn.metrics import r2_score, roc_auc_score
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -419,6 +421,8 @@ def leaks(encoder: Encoder, part: TablePart, target: Target, seed: int) -> list[
     labels = part.values if target.problem == "classes" else part.values[:, -1]
     if target.problem == "survival":
         labels = labels.astype(np.int64)
+    if not classes:
+        labels = rankdata(labels)
     if classes and (len(np.unique(labels[fit])) < len(np.unique(labels)) or len(np.unique(labels[test])) < 2):
         return []
     kind = DecisionTreeClassifier if classes else DecisionTreeRegressor
@@ -434,7 +438,9 @@ def leaks(encoder: Encoder, part: TablePart, target: Target, seed: int) -> list[
             scores = [roc_auc_score(labels[test] == tree.classes_[k], hit[:, k]) for k in found if tree.classes_[k] in present]
             score, name = float(np.mean(scores)), "AUC"
         else:
-            score, name = float(r2_score(labels[test], tree.predict(x[test]))), "R²"
+            score, name = float(r2_score(labels[test], tree.predict(x[test]))), "R² of the ranks"
+            if len(np.unique(x[:, 0])) > 1:
+                score = max(score, float(spearmanr(x[:, 0], labels).statistic) ** 2)
         if score >= LEAK_SCORE:
             remarks.append(
                 f"warning: {column.name} alone predicts {target.columns[-1]} ({name} {score:.3f}); is it known only "
