@@ -60,7 +60,9 @@ TASK = Task(
     build_model=table_task.build_model, objective=table_task.objective, batches=table_task.batches, spec=table_task.spec,
     assess=assess, predict=table_task.predict, columns=table_task.columns, inputs=table_task.inputs,
     inputs_help="tables with the columns of the training (.csv, .parquet ...), folders, globs, or - for CSV on standard input",
-    example=table_task.example, finish=table_task.finish, load_test=partial(table_task.load_test, samples=SAMPLES),
+    example=table_task.example, final=table_task.final, finish=table_task.finish,
+    load_test=partial(table_task.load_test, samples=SAMPLES),
+    space=table_task.SPACE,
 )  # fmt: skip
 train = table_task.with_frames(TASK.train)
 

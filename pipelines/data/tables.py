@@ -12,6 +12,7 @@ import pandas as pd
 from pipelines.data import summary as summaries
 from pipelines.data import table_kinds
 from pipelines.data.images import natural
+from pipelines.data.split import folds as deal
 from pipelines.data.split import stratified
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
@@ -103,6 +104,7 @@ class TableParts:
     """A table ready for training and testing.
 
     Args:
+        folds: For cross-validation, the fold of each row of train and then of val.
         decisions: What a finished run has learned on its validation part, where this is a test of such a run.
     """
 
@@ -113,14 +115,25 @@ class TableParts:
     target: Target
     kinds: dict[str, str]
     summary: summaries.DataSummary
+    folds: np.ndarray | None = None
     decisions: dict[str, Any] | None = None
 
     def parts(self) -> dict[str, TablePart]:
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    def pooled(self) -> TablePart:
+        """Train and val as one part, in the order of `folds`."""
+        a, b = self.train, self.val
+        frame = pd.concat([a.frame, b.frame], ignore_index=True)
+        return TablePart(frame, np.concatenate([a.x, b.x]), np.concatenate([a.values, b.values]), a.names + b.names)
+
     def assignment(self) -> list[dict[str, str]]:
-        """Which row is in which part."""
-        return [{"part": name, "sample": row} for name, part in self.parts().items() for row in part.names]
+        """Which row is in which part, and in which fold of it."""
+        rows = [{"part": name, "sample": row} for name, part in self.parts().items() for row in part.names]
+        if self.folds is not None:
+            for row, fold in zip(rows, [*self.folds.tolist(), *[""] * len(self.test)], strict=True):
+                row["fold"] = str(fold)
+        return rows
 
     def describe(self) -> str:
         """One sentence."""
@@ -133,8 +146,8 @@ class TableParts:
         return f"{sizes} rows, {len(self.encoder.columns)} of {len(self.kinds)} columns as features, to predict: {what}."
 
 
-def load_tables(config: TableDataConfig, samples: Samples, *, seed: int) -> TableParts:
-    """Reads, checks, splits and encodes the table of a source.
+def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: int = 0) -> TableParts:
+    """Reads, checks, splits and encodes the table of a source; `folds` deals train and val anew for cross-validation.
 
     Raises:
         UserError: The source cannot be used.
@@ -155,6 +168,8 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int) -> Tabl
     absent = sorted(set(config.drop) - set(training.columns))
     if absent:
         raise UserError(f"data.drop: there is no column {absent[0]!r}; there are {table_kinds.listed(training)}")
+    if features[next(iter(features))].shape[1] == 0:
+        raise UserError("no column is left to predict from: all are the target, dropped, or only for the split")
     hashes = {part: _hashes(frame, values[part]) for part, frame in features.items()}
     index = _split(raw, target, values, hashes, config, seed, notes)
     origin, chosen = index["train"]
@@ -182,7 +197,14 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int) -> Tabl
         summaries.fingerprint(by_part, {part: one.values for part, one in parts.items()}),
         notes,
     )
-    return TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
+    dealt = None
+    if folds:
+        if config.time_column is not None:
+            raise UserError("model.folds deals rows to folds, but data.time_column keeps their order: --model.folds false")
+        strata = np.concatenate([_strata(values[o][i], target) for o, i in (index["train"], index["val"])])
+        keys = [key for part in ("train", "val") for key in _keys(raw, hashes, config, *index[part])]
+        dealt = deal(strata, folds, seed=seed + 4, groups=keys)
+    return TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary, dealt)
 
 
 def load_test_tables(config: TableDataConfig, samples: Samples, spec: Mapping[str, Any]) -> TableParts:
@@ -204,7 +226,7 @@ def load_test_tables(config: TableDataConfig, samples: Samples, spec: Mapping[st
     values = target_values(frame, target, f"data {config.source}")
     part = TablePart(frame, encoder.encode(frame), values, [f"row {i}" for i in range(len(frame))])
     summary = summaries.DataSummary({"test": counts(part, target)}, raw.skipped, [], "", raw.notes)
-    return TableParts(part, part, part, encoder, target, spec["kinds"], summary, spec["decisions"])
+    return TableParts(part, part, part, encoder, target, spec["kinds"], summary, None, spec["decisions"])
 
 
 def counts(part: TablePart, target: Target) -> dict[str, int]:
@@ -358,10 +380,7 @@ def _split(
                 moments = table_kinds.dates(moments)
             order = among[np.argsort(moments.to_numpy(), kind="stable")]
             return np.split(order, [len(order) - round(fraction * len(order))])
-        if config.group_column is not None:
-            keys: list[Any] = frame[config.group_column].iloc[among].astype(str).tolist()
-        else:
-            keys = [hashes[origin][i] for i in among]
+        keys = _keys(raw, hashes, config, origin, among)
         chosen = stratified(strata[among], fraction, seed=seed + salt, groups=keys)
         return among[~chosen], among[chosen]
 
@@ -397,6 +416,15 @@ def _split(
             if absent:
                 raise UserError(f"class {target.classes[absent[0]]!r} is in the {part} part, but not in the training part")
     return {part: index[part] for part in ("train", "val", "test")}
+
+
+def _keys(
+    raw: RawTable, hashes: Mapping[str, list[bytes]], config: TableDataConfig, origin: str, among: np.ndarray
+) -> list[Any]:
+    """What must stay together: the group of each row, or the row itself with its copies."""
+    if config.group_column is not None:
+        return raw.parts[origin][config.group_column].iloc[among].astype(str).tolist()
+    return [hashes[origin][i] for i in among]
 
 
 def _strata(values: np.ndarray, target: Target) -> np.ndarray:

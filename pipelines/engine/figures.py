@@ -136,6 +136,21 @@ def scatter(predicted: np.ndarray, true: np.ndarray, ends: np.ndarray) -> Figure
     return figure
 
 
+def trials(points: Mapping[str, Sequence[tuple[float, float]]], y: str) -> Figure:
+    """A panel an option: its value in each trial against what came of it, on a logarithmic axis where it spans much."""
+    with rc_context(STYLE):
+        figure = new(3 * max(len(points), 1), 2.8)
+        grid = figure.subplots(1, max(len(points), 1), sharey=True, squeeze=False)[0]
+        for axes, (name, pairs) in zip(grid, points.items(), strict=False):
+            xs, ys = np.array(pairs, float).T
+            axes.scatter(xs, ys, s=14, color=BLUE)
+            axes.set(xlabel=name)
+            if xs.min() > 0 and xs.max() > 30 * xs.min():
+                axes.set_xscale("log")
+        grid[0].set_ylabel(y)
+    return figure
+
+
 def bars(names: Sequence[str], values: np.ndarray, label: str, errors: np.ndarray | None = None) -> Figure:
     """Horizontal bars, the first on top; negative ones in orange; `errors` are half widths."""
     with rc_context(STYLE):

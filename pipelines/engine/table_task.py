@@ -22,6 +22,12 @@ EVALUATION_BATCH = 4096
 # New rows are compared with the training part when there are enough for a difference to mean something.
 DRIFT_ROWS, DRIFT_INDEX = 100, 0.25
 RATES = {"tabm": 2e-3, "mlp": 1e-2, "ft-transformer": 3e-4}
+SPACE = {
+    "model.dropout": {"low": 0.0, "high": 0.5},
+    "model.width": {"choices": [64, 128, 256]},
+    "model.depth": {"low": 1, "high": 4},
+    "model.bins": {"low": 4, "high": 64, "log": True},
+}
 
 
 @dataclass
@@ -43,7 +49,8 @@ def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]
 
     if config.fit.imbalance == "focal":
         raise UserError("fit.imbalance focal is not for tables: take weights, effective-number or oversample")
-    data = load_tables(config.data, samples, seed=config.run.seed)
+    folds = config.model.ensemble if config.model.folds and config.model.own else 0
+    data = load_tables(config.data, samples, seed=config.run.seed, folds=folds)
     if config.fit.imbalance != "none" and data.target.problem != "classes":
         raise UserError(f"fit.imbalance {config.fit.imbalance} needs classes, but {data.target.columns[0]} is none")
     return data
@@ -81,6 +88,13 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
     )
 
 
+def final(config: TableConfig, trained: Any, data: TableParts) -> Any:
+    """The model that is saved and used: the copies' answers as one."""
+    from pipelines.models.tabular import averaged
+
+    return averaged(trained, data.target.problem != "number") if config.model.own else trained
+
+
 def objective(config: TableConfig, data: TableParts) -> Any:
     import keras
 
@@ -89,42 +103,55 @@ def objective(config: TableConfig, data: TableParts) -> Any:
 
     if data.target.problem == "number":
         return Objective(keras.losses.MeanSquaredError(), [keras.metrics.MeanSquaredError(name="mse")], "val_mse", "min")
-    smoothing = config.fit.label_smoothing
-    loss = LogLikelihood(smoothing, normalized=config.model.own)
-    watched = keras.metrics.MeanMetricWrapper(LogLikelihood(0.0, normalized=config.model.own).call, name="log_loss")
-    metrics = [watched]
+    own = config.model.own
+    options = {"normalized": own, "axes": 2 if own else 1}
+    loss = LogLikelihood(config.fit.label_smoothing, **options)
+    metrics: list[Any] = [keras.metrics.MeanMetricWrapper(LogLikelihood(**options).call, name="log_loss")]
     if data.target.problem == "classes":
         metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
     return Objective(loss, metrics, "val_log_loss", "min")
 
 
 def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
+    """Rows, targets and weights; for our own models with an axis of copies, each with its own weight of a row."""
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
     from pipelines.engine.imbalance import class_weights, draw_probabilities
 
-    weights, probabilities = np.ones(1, np.float32), None
-    if data.target.problem == "classes":
-        number = len(data.target.classes)
-        weights = class_weights(data.train.values, number, config.fit.imbalance).astype(np.float32)
+    target, copies = data.target, config.model.ensemble
+    trained, judged = data.train, data.val
+    if data.folds is not None:
+        trained = judged = data.pooled()
+    weights = np.ones(len(trained), np.float32)
+    probabilities = None
+    if target.problem == "classes":
+        number = len(target.classes)
+        weights = class_weights(trained.values, number, config.fit.imbalance).astype(np.float32)[trained.values]
         if config.fit.imbalance == "oversample":
-            probabilities = draw_probabilities(data.train.values, number)
+            probabilities = draw_probabilities(trained.values, number)
 
-    def reader(part: Any, weighted: bool) -> Any:
+    def reader(part: Any, training: bool) -> Any:
         def read(indices: Any) -> tuple[Any, ...]:
-            values = part.values[indices]
-            weight = weights[values] if weighted and len(weights) > 1 else np.ones(len(indices), np.float32)
-            return part.x[indices], data.target.encode(values), weight
+            y = target.encode(part.values[indices])
+            weight = weights[indices] if training else np.ones(len(indices), np.float32)
+            if config.model.own:
+                y = np.repeat(y[:, None], copies, axis=1)
+                weight = np.repeat(weight[:, None], copies, axis=1)
+                if data.folds is not None:
+                    left_out = data.folds[indices, None] == np.arange(copies)
+                    weight = weight * (left_out != training)
+            return part.x[indices], y, weight
 
         return read
 
-    signature = [((data.encoder.width,), np.float32), (data.target.outputs, np.float32), ((), np.float32)]
+    axes = (copies,) if config.model.own else ()
+    signature = [((data.encoder.width,), np.float32), ((*axes, *target.outputs), np.float32), (axes, np.float32)]
     stream = Stream(
-        reader(data.train, True), signature, len(data.train), batch_size=config.fit.batch_size, seed=config.run.seed,
+        reader(trained, True), signature, len(trained), batch_size=config.fit.batch_size, seed=config.run.seed,
         probabilities=probabilities,
     )  # fmt: skip
-    return stream, ordered(reader(data.val, False), signature, len(data.val), batch_size=EVALUATION_BATCH)
+    return stream, ordered(reader(judged, False), signature, len(judged), batch_size=EVALUATION_BATCH)
 
 
 def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
@@ -151,7 +178,7 @@ def answers(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def decisions(config: TableConfig, data: TableParts, model: Any) -> dict[str, Any]:
-    """What is learned on the validation part: calibration, threshold, and how wide an answer must be."""
+    """What is learned on validation: calibration, threshold, and how wide an answer must be."""
     import numpy as np
 
     from pipelines.inspect import decide
@@ -159,18 +186,30 @@ def decisions(config: TableConfig, data: TableParts, model: Any) -> dict[str, An
     if data.decisions is not None:
         return data.decisions
     options = config.decide
-    got = answers(model, data.val.x)
+    part, got = judged(data, model)
     if data.target.problem == "classes":
         return decide.fit(
-            got, data.val.values, kind=options.calibration, miss=options.miss, alarm=options.alarm,
+            got, part.values, kind=options.calibration, miss=options.miss, alarm=options.alarm,
             coverage=options.coverage,
         )  # fmt: skip
     if data.target.problem == "survival":
         return {}
-    errors = np.abs(numbers(got, data.target) - data.val.values)
+    errors = np.abs(numbers(got, data.target) - part.values)
     # The order statistic of split conformal prediction (Lei et al., 2018).
     rank = min(int(np.ceil((len(errors) + 1) * options.coverage)), len(errors))
     return {"half_width": np.sort(errors, axis=0)[rank - 1].tolist(), "coverage": options.coverage}
+
+
+def judged(data: TableParts, model: Any) -> tuple[Any, np.ndarray]:
+    """Rows that were not learned from, and the answers to them: with folds, of the copy that left the row out."""
+    import numpy as np
+
+    from pipelines.models.tabular import copies
+
+    if data.folds is None:
+        return data.val, answers(model, data.val.x)
+    part = data.pooled()
+    return part, answers(copies(model), part.x)[np.arange(len(part)), data.folds]
 
 
 def finish(config: TableConfig, data: TableParts, model: Any) -> dict[str, Any]:

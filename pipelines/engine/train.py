@@ -111,10 +111,11 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         return _finish(task, config, data, model, history, run)
 
 
-def _finish(task: Task, config: TrainConfig, data: Data, model: keras.Model, history: fit.History, run: RunDir) -> Run:
+def _finish(task: Task, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir) -> Run:
     from pipelines.engine import figures
     from pipelines.engine.files import whole
 
+    model = task.final(config, trained, data) if task.final is not None else trained
     with whole(run.model) as aside:
         model.save(aside)
     if task.finish is not None:
@@ -139,7 +140,7 @@ def _finish(task: Task, config: TrainConfig, data: Data, model: keras.Model, his
     ]  # fmt: skip
     if config.tensorboard.enabled and config.tensorboard.figures:
         drawn = {b.name: b.figure for s in assessment.sections for b in s.blocks if isinstance(b, report.Picture)}
-        write_figures(run.tensorboard / "test", drawn, step=int(model.optimizer.iterations))
+        write_figures(run.tensorboard / "test", drawn, step=int(trained.optimizer.iterations))
     write_csv(run.predictions, assessment.predictions)
     report.save_figures(run.figures, sections)
     report.write_report(

@@ -1,7 +1,8 @@
 """Networks for tables, in operations of Keras alone.
 
-All take encoded rows (B, D), first the numbers and then the zeros and ones of the categories, and give log-probabilities
-(B, ..., K) or numbers (B, T).
+All take encoded rows (B, D), first the numbers and then the zeros and ones of the categories. What is trained gives
+for each of E copies log-probabilities (B, E, ..., K) or numbers (B, E, T), so that each copy can leave out other rows;
+`averaged` makes of it what is used.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from keras import ops
 
 FAR = 1e30
+COPIES = "copies"
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,30 @@ class MemberMean(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
+class CopyMean(keras.layers.Layer):
+    """One answer (B, ...) out of those of E models (B, E, ...): of log-probabilities that of the mean probabilities.
+
+    Args:
+        classes: Whether the last axis holds log-probabilities.
+    """
+
+    def __init__(self, classes: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.classes = classes
+
+    def call(self, inputs: Any) -> Any:
+        if self.classes:
+            return ops.logsumexp(inputs, axis=1) - math.log(inputs.shape[1])
+        return ops.mean(inputs, axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], *input_shape[2:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "classes": self.classes}
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
 class FrontScale(keras.layers.Layer):
     """A learned factor for each input (B, D), that moves `rate` times as fast as other weights.
 
@@ -392,12 +418,28 @@ def _embedding(kind: str, bins: Sequence[Sequence[float]], units: int, scale: fl
     return PiecewiseLinear(bins, units) if kind == "piecewise" else Periodic(max(2 * units, 2), units, scale)
 
 
-def _out(x: Any, outputs: tuple[int, ...], classes: bool) -> Any:
-    """(B, K, prod(outputs)) to the model's output."""
-    members = x.shape[1]
+def _copy(x: Any, outputs: tuple[int, ...], classes: bool, number: int) -> Any:
+    """Answers of the members of one copy (B, K, prod(outputs)) to that of the copy, (B, 1, *outputs)."""
     if len(outputs) > 1:
-        x = keras.layers.Reshape((members, *outputs), name="outputs")(x)
-    return MemberMean(classes, dtype="float32", name="mean")(x)
+        x = keras.layers.Reshape((x.shape[1], *outputs), name=f"shaped_{number}")(x)
+    mean = MemberMean(classes, dtype="float32", name=f"mean_{number}")(x)
+    return keras.layers.Reshape((1, *outputs), dtype="float32", name=f"copy_{number}")(mean)
+
+
+def _copies(inputs: Any, answers: Sequence[Any], name: str) -> keras.Model:
+    """The model that is trained: (B, copies, *outputs)."""
+    joined = keras.layers.Concatenate(axis=1, dtype="float32", name=COPIES)(answers) if len(answers) > 1 else answers[0]
+    return keras.Model(inputs, joined, name=name)
+
+
+def averaged(trained: keras.Model, classes: bool) -> keras.Model:
+    """The model that is used: one answer (B, *outputs) out of those of the copies."""
+    return keras.Model(trained.inputs, CopyMean(classes, dtype="float32", name="answer")(trained.output), name=trained.name)
+
+
+def copies(model: keras.Model) -> keras.Model:
+    """The trained model (B, copies, *outputs) within the one that is used."""
+    return keras.Model(model.inputs, model.get_layer("answer").input)
 
 
 def tabm(
@@ -423,7 +465,7 @@ def tabm(
         classes: Whether the last axis of the answer holds classes.
         bins: Edges of the bins of each number.
         members: Perceptrons.
-        ensemble: Independent copies of all that, averaged.
+        ensemble: Independent copies of all that, each with an answer of its own.
         width: Units of a layer.
         depth: Layers.
         dropout: Rate after each layer.
@@ -444,9 +486,8 @@ def tabm(
                      "chunks": [chunk] * layout.numeric + list(layout.sizes)}  # fmt: skip
             x = BatchEnsembleDense(width, members, **(first if layer == 0 else {}))(x)
             x = keras.layers.Dropout(dropout)(keras.layers.Activation("relu")(x))
-        answers.append(MemberDense(math.prod(outputs))(x))
-    x = keras.layers.Concatenate(axis=1, name="members")(answers) if ensemble > 1 else answers[0]
-    return keras.Model(inputs, _out(x, outputs, classes), name="tabm")
+        answers.append(_copy(MemberDense(math.prod(outputs))(x), outputs, classes, number))
+    return _copies(inputs, answers, "tabm")
 
 
 def mlp(
@@ -481,9 +522,9 @@ def mlp(
         for _ in range(depth):
             x = keras.layers.Dropout(dropout)(keras.layers.Activation("selu" if classes else "mish")(NTKDense(width)(x)))
         x = NTKDense(math.prod(outputs), zeros=True)(x)
-        answers.append(keras.layers.Reshape((1, math.prod(outputs)))(x))
-    x = keras.layers.Concatenate(axis=1, name="members")(answers) if ensemble > 1 else answers[0]
-    return keras.Model(inputs, _out(x, outputs, classes), name="mlp")
+        x = keras.layers.Reshape((1, math.prod(outputs)))(x)
+        answers.append(_copy(x, outputs, classes, number))
+    return _copies(inputs, answers, "mlp")
 
 
 def ft_transformer(
@@ -509,7 +550,7 @@ def ft_transformer(
     inputs = keras.Input((layout.width,), name="row")
     hidden = 2 * math.ceil(width * 2 / 3)
     answers = []
-    for _ in range(ensemble):
+    for number in range(ensemble):
         x = Tokens(layout.numeric, layout.sizes, width)(inputs)
         for block in range(depth):
             # The first block has no norm before its attention.
@@ -522,6 +563,5 @@ def ft_transformer(
             y = keras.layers.Dense(hidden)(y) * keras.layers.Dense(hidden, activation="relu")(y)
             x = x + keras.layers.Dense(width)(keras.layers.Dropout(dropout)(y))
         y = keras.layers.Activation("relu")(keras.layers.LayerNormalization(epsilon=1e-5)(x))
-        answers.append(keras.layers.Dense(math.prod(outputs))(y))
-    x = keras.layers.Concatenate(axis=1, name="members")(answers) if ensemble > 1 else answers[0]
-    return keras.Model(inputs, _out(x, outputs, classes), name="ft_transformer")
+        answers.append(_copy(keras.layers.Dense(math.prod(outputs))(y), outputs, classes, number))
+    return _copies(inputs, answers, "ft_transformer")

@@ -17,7 +17,9 @@ class TableModelConfig:
             my_module:function taking (input_shape, outputs) and returning a Keras model from encoded rows to logits
             or numbers.
         members: Networks in a `tabm`.
-        ensemble: How many models with other first weights are trained side by side and averaged.
+        ensemble: How many copies with other first weights are trained side by side and averaged.
+        folds: Each copy leaves out another part of the training and validation rows, and is judged on it; so that
+            all rows are learned from, and the scores on validation are those of a cross-validation.
         width: Units of a layer.
         depth: Layers, or blocks of the transformer.
         dropout: Rate between the layers.
@@ -29,7 +31,8 @@ class TableModelConfig:
 
     builder: str = "tabm"
     members: int = 32
-    ensemble: int = 1
+    ensemble: int = 5
+    folds: bool = True
     width: int = 128
     depth: int = 2
     dropout: float = 0.1
@@ -41,6 +44,7 @@ class TableModelConfig:
     def __post_init__(self) -> None:
         check(1 <= self.members <= 1024, "model.members", "between 1 and 1024", self.members)
         check(1 <= self.ensemble <= 64, "model.ensemble", "between 1 and 64", self.ensemble)
+        check(self.ensemble > 1 or not self.folds, "model.ensemble", "at least 2 where model.folds is true", self.ensemble)
         check(1 <= self.width <= 8192, "model.width", "between 1 and 8192", self.width)
         check(1 <= self.depth <= 64, "model.depth", "between 1 and 64", self.depth)
         check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
