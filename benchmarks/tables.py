@@ -4,9 +4,9 @@
     python benchmarks/tables.py --out tables.csv                        # all; already measured folds are skipped
     python benchmarks/tables.py --only ours --sets credit_data --folds 0
 
-Five folds, stratified, shuffled with random_state=0. Ours is `finance.train` as it comes, with the same configuration for
-all tables, on the training folds alone; the peers have mild settings by hand, the same for all tables. Numbers are means
-over the folds; seconds are those of fit and prediction, on the cores that were there.
+Five folds, stratified, shuffled with random_state=0. Ours is `finance.train` as it comes, with the same configuration
+for all tables, on the training folds alone; the peers have mild settings by hand, the same for all tables. Numbers are
+means over the folds; seconds are those of fit and prediction, on the cores that were there.
 """
 
 from __future__ import annotations
@@ -128,13 +128,15 @@ def catboost(x: pd.DataFrame, y: np.ndarray, new: pd.DataFrame) -> np.ndarray:
     from catboost import CatBoostClassifier
 
     words = WORDS(x)
-    x, new = (frame.assign(**{name: frame[name].astype(object).fillna("missing") for name in words}) for frame in (x, new))
+    x, new = (
+        frame.assign(**{name: frame[name].astype(object).fillna("missing") for name in words}) for frame in (x, new)
+    )
     model = CatBoostClassifier(iterations=500, learning_rate=0.04, random_seed=0, verbose=0, allow_writing_files=False)
     return np.asarray(model.fit(x, y, cat_features=words).predict_proba(new))[:, 1]
 
 
 def tabm(x: pd.DataFrame, y: np.ndarray, new: pd.DataFrame) -> np.ndarray:
-    """The authors' package with their settings: quantile scaling, piecewise-linear embeddings, patience of 16 epochs."""
+    """The authors' package with their settings: quantile scaling, piecewise-linear embeddings, patience of 16."""
     import rtdl_num_embeddings as rtdl
     import tabm as package
     import torch
@@ -154,7 +156,9 @@ def tabm(x: pd.DataFrame, y: np.ndarray, new: pd.DataFrame) -> np.ndarray:
         return torch.tensor(encoded[:, : encoder.numeric]), codes
 
     train, held, test = tensors(x.iloc[fit]), tensors(x.iloc[val]), tensors(new)
-    embeddings = rtdl.PiecewiseLinearEmbeddings(rtdl.compute_bins(train[0], n_bins=48), 16, activation=False, version="B")
+    embeddings = rtdl.PiecewiseLinearEmbeddings(
+        rtdl.compute_bins(train[0], n_bins=48), 16, activation=False, version="B"
+    )
     model = package.TabM.make(
         n_num_features=encoder.numeric, cat_cardinalities=sizes, d_out=2, num_embeddings=embeddings
     )
@@ -203,15 +207,17 @@ def measure(out: Path, models: list[str], sets: list[str], folds: list[int]) -> 
                 start = time.perf_counter()
                 p = MODELS[model](x.iloc[known].reset_index(drop=True), y[known], x.iloc[new].reset_index(drop=True))
                 seconds = time.perf_counter() - start
+                p = np.clip(p, 1e-7, 1 - 1e-7)
                 row = {"set": name, "fold": fold, "model": model, "auc": roc_auc_score(y[new], p),
-                       "log_loss": log_loss(y[new], np.clip(p, 1e-7, 1 - 1e-7)), "seconds": round(seconds, 1)}  # fmt: skip
+                       "log_loss": log_loss(y[new], p), "seconds": round(seconds, 1)}  # fmt: skip
                 exists = out.exists()
                 with open(out, "a", newline="") as file:
                     writer = csv.DictWriter(file, list(row), lineterminator="\n")
                     if not exists:
                         writer.writeheader()
                     writer.writerow(row)
-                print(f"{name:14} fold {fold} {model:10} AUC {row['auc']:.4f} log-loss {row['log_loss']:.4f} {seconds:6.1f} s", flush=True)
+                scores = f"AUC {row['auc']:.4f} log-loss {row['log_loss']:.4f}"
+                print(f"{name:14} fold {fold} {model:10} {scores} {seconds:6.1f} s", flush=True)
 
 
 def show(out: Path) -> None:
@@ -221,7 +227,8 @@ def show(out: Path) -> None:
         means = rows.pivot_table(index="model", columns="set", values=value)
         means["mean rank"] = means.rank(ascending=rising).mean(1)
         print(f"\n{value}\n{means.sort_values('mean rank').round(4).to_string()}")
-    print(f"\nfolds measured\n{rows.pivot_table(index='model', columns='set', values='fold', aggfunc='count').to_string()}")
+    counts = rows.pivot_table(index="model", columns="set", values="fold", aggfunc="count")
+    print(f"\nfolds measured\n{counts.to_string()}")
 
 
 def main() -> None:

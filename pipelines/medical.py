@@ -10,9 +10,8 @@ It is research software and no medical device. The README's results table has th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine import table_task
@@ -66,13 +65,27 @@ def assess(config: Config, data: TableParts, model: Any) -> Any:
     return table_report.assess(config, data, model, medical=True)
 
 
+def load_data(config: Config) -> TableParts:
+    return table_task.load_data(config, SAMPLES)
+
+
+def load_test(config: Config, spec: dict[str, Any]) -> TableParts:
+    return table_task.load_test(config, spec, SAMPLES)
+
+
+def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+    from pipelines.engine import table_explain
+
+    return table_explain.explain(config, model, spec, arguments, load=load_data)
+
+
 TASK = Task(
-    "medical", Config, __doc__ or "", load_data=partial(table_task.load_data, samples=SAMPLES),
-    build_model=table_task.build_model, objective=table_task.objective, batches=table_task.batches, spec=table_task.spec,
+    "medical", Config, __doc__ or "", load_data=load_data, build_model=table_task.build_model,
+    objective=table_task.objective, batches=table_task.batches, spec=table_task.spec,
     assess=assess, predict=table_task.predict, columns=table_task.columns, inputs=table_task.inputs,
-    inputs_help="tables with the columns of the training (.csv, .parquet ...), folders, globs, or - for CSV on standard input",
+    inputs_help="tables with the columns of the training (.csv, .parquet ...), folders, or - for CSV on standard input",
     example=table_task.example, final=table_task.final, finish=table_task.finish,
-    load_test=partial(table_task.load_test, samples=SAMPLES),
+    load_test=load_test, explain=explain,
     space=table_task.SPACE,
 )  # fmt: skip
 train = table_task.with_frames(TASK.train)

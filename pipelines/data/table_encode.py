@@ -198,7 +198,10 @@ class Encoder:
     """
 
     def __init__(
-        self, columns: Sequence[Column], reference: list[list[float]] | None = None, edges: list[list[float]] | None = None
+        self,
+        columns: Sequence[Column],
+        reference: list[list[float]] | None = None,
+        edges: list[list[float]] | None = None,
     ) -> None:
         self.columns = list(columns)
         blocks = [(i, j, block) for i, column in enumerate(columns) for j, block in enumerate(column.blocks())]
@@ -262,7 +265,9 @@ class Encoder:
             Siddiqi, "Credit Risk Scorecards", 2006.
         """
         found = []
-        for block, part, edges, reference in zip(self.blocks, self.split(encoded), self.edges, self.reference, strict=True):
+        for block, part, edges, reference in zip(
+            self.blocks, self.split(encoded), self.edges, self.reference, strict=True
+        ):
             then = np.array(reference)
             now = np.array(_shares(part, edges, block.numeric))
             # Half a row in each place keeps the logarithm finite where one of the two has none.

@@ -190,7 +190,9 @@ def from_value(value: Any, what: str) -> RawTable:
     if len(value) != 2 or np.ndim(value[0]) != 2 or np.ndim(value[1]) != 1:
         raise UserError(expected)
     features = value[0] if isinstance(value[0], pd.DataFrame) else pd.DataFrame(np.asarray(value[0]))
-    features = features.rename(columns=lambda name: name if isinstance(name, str) else f"x{name}").reset_index(drop=True)
+    features = features.rename(columns=lambda name: name if isinstance(name, str) else f"x{name}").reset_index(
+        drop=True
+    )
     if len(features) != len(value[1]):
         raise UserError(f"{what}: {len(features)} rows, but {len(value[1])} targets")
     return RawTable({"all": _checked(features.assign(target=np.asarray(value[1])), what)}, target="target")

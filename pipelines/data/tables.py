@@ -143,7 +143,9 @@ class TableParts:
             "number": " and ".join(self.target.columns),
             "survival": f"time until {self.target.columns[0]}",
         }[self.target.problem]
-        return f"{sizes} rows, {len(self.encoder.columns)} of {len(self.kinds)} columns as features, to predict: {what}."
+        return (
+            f"{sizes} rows, {len(self.encoder.columns)} of {len(self.kinds)} columns as features, to predict: {what}."
+        )
 
 
 def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: int = 0) -> TableParts:
@@ -200,7 +202,9 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     dealt = None
     if folds:
         if config.time_column is not None:
-            raise UserError("model.folds deals rows to folds, but data.time_column keeps their order: --model.folds false")
+            raise UserError(
+                "model.folds deals rows to folds, but data.time_column keeps their order: --model.folds false"
+            )
         strata = np.concatenate([_strata(values[o][i], target) for o, i in (index["train"], index["val"])])
         keys = [key for part in ("train", "val") for key in _keys(raw, hashes, config, *index[part])]
         dealt = deal(strata, folds, seed=seed + 4, groups=keys)
@@ -266,7 +270,9 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
     for part, frame in raw.parts.items():
         for name in [n for n in (*needed, config.group_column, config.time_column, config.split_column) if n]:
             if name not in frame:
-                raise UserError(f"data.source {config.source} has no column {name!r}; it has {table_kinds.listed(frame)}")
+                raise UserError(
+                    f"data.source {config.source} has no column {name!r}; it has {table_kinds.listed(frame)}"
+                )
         missing = frame[needed].isna().any(axis=1)
         raw.skipped += [(f"{part} row {i}", f"no {needed[0]}") for i in frame.index[missing]]
         raw.parts[part] = frame[~missing]
@@ -414,7 +420,9 @@ def _split(
         for part, (of, chosen) in index.items():
             absent = sorted(set(np.unique(values[of][chosen]).tolist()) - present)
             if absent:
-                raise UserError(f"class {target.classes[absent[0]]!r} is in the {part} part, but not in the training part")
+                raise UserError(
+                    f"class {target.classes[absent[0]]!r} is in the {part} part, but not in the training part"
+                )
     return {part: index[part] for part in ("train", "val", "test")}
 
 
@@ -457,13 +465,17 @@ def leaks(encoder: Encoder, part: TablePart, target: Target, seed: int) -> list[
     blocks = encoder.split(part.x)
     remarks = []
     for column in encoder.columns:
-        x = np.concatenate([b for b, block in zip(blocks, encoder.blocks, strict=True) if block.column == column.name], 1)
+        x = np.concatenate(
+            [b for b, block in zip(blocks, encoder.blocks, strict=True) if block.column == column.name], 1
+        )
         tree = kind(max_leaf_nodes=8, min_samples_leaf=5, random_state=0).fit(x[fit], labels[fit])
         if classes:
             hit = tree.predict_proba(x[test])
             found = np.arange(hit.shape[1])
             present = np.unique(labels[test])
-            scores = [roc_auc_score(labels[test] == tree.classes_[k], hit[:, k]) for k in found if tree.classes_[k] in present]
+            scores = [
+                roc_auc_score(labels[test] == tree.classes_[k], hit[:, k]) for k in found if tree.classes_[k] in present
+            ]
             score, name = float(np.mean(scores)), "AUC"
         else:
             score, name = float(r2_score(labels[test], tree.predict(x[test]))), "R² of the ranks"

@@ -107,7 +107,7 @@ def lines(
     marks: Mapping[str, float] | None = None,
     low: float | None = None,
 ) -> Figure:
-    """Curves by name, those after the first two dashed; `marks` are named vertical lines, `low` the end of the y axis."""
+    """Curves by name, from the third on dashed; `marks` are named vertical lines, `low` is the end of the y axis."""
     colours = (BLUE, ORANGE, GREY, GREEN, RED)
     with rc_context(STYLE):
         figure = new(4.6, 3.6)
@@ -164,7 +164,9 @@ def bars(names: Sequence[str], values: np.ndarray, label: str, errors: np.ndarra
     return figure
 
 
-def panels(series: Mapping[str, tuple[Sequence[float] | Sequence[str], np.ndarray]], y: str, columns: int = 3) -> Figure:
+def panels(
+    series: Mapping[str, tuple[Sequence[float] | Sequence[str], np.ndarray]], y: str, columns: int = 3
+) -> Figure:
     """A small plot by name, all of the same height: a line over numbers, bars over names."""
     rows = -(-len(series) // columns)
     with rc_context(STYLE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def _classes(config: TableConfig, data: TableParts, model: Any, medical: bool) -
     metrics: dict[str, Any] = {"test": result.to_json()}
     sections: list[Section] = []
     if len(target.classes) == 2:
-        options = {"specificity": config.decide.specificity, "seed": seed, "resamples": resamples}
+        options: dict[str, Any] = {"specificity": config.decide.specificity, "seed": seed, "resamples": resamples}
         ours = binary.discrimination(part.values, p[:, 1], **options)
         estimates = ours.estimates()
         metrics["test"]["binary"] = {name: e.to_json() for name, e in estimates.items()}
@@ -96,11 +97,11 @@ def _classes(config: TableConfig, data: TableParts, model: Any, medical: bool) -
     sections.append(Section("Predictions", classification.examples(result, show)))
     sections.append(classification.about(data.summary, target.classes))
     names = decide.chosen(learned, p)
-    rows = classification.rows(result, part.names)
-    for row, k, of_row in zip(rows, names, p, strict=True):
+    predictions = classification.rows(result, part.names)
+    for row, k, of_row in zip(predictions, names, p, strict=True):
         row["decision"] = target.classes[k]
         row |= {f"p_{name}": round(float(v), 6) for name, v in zip(target.classes, of_row, strict=True)}
-    return Assessment(metrics, headline, rows, sections)
+    return Assessment(metrics, headline, predictions, sections)
 
 
 def linear_probabilities(data: TableParts) -> np.ndarray | None:
@@ -132,13 +133,15 @@ def _beside_linear(ours: binary.Draws, theirs: binary.Draws | None, positive: st
     ]  # fmt: skip
     caption = (
         f"{number:,} test rows; {positive!r} is the class to be found. 95 % intervals from resamples of the rows; the "
-        "difference is that on the same resamples. The linear model is a logistic regression on the same encoded columns."
+        "difference is that on the same resamples. The linear model is a logistic regression on the same columns."
     )
     columns = ("score", "network", "linear model", "difference", "interval")
     return Section("Beside a linear model", [Table(columns, table, caption)])
 
 
-def _decision_numbers(config: TableConfig, labels: np.ndarray, p: np.ndarray, learned: Mapping[str, Any]) -> dict[str, Any]:
+def _decision_numbers(
+    config: TableConfig, labels: np.ndarray, p: np.ndarray, learned: Mapping[str, Any]
+) -> dict[str, Any]:
     options = config.decide
     costs = {"miss": options.miss, "alarm": options.alarm}
     found = binary.cost(labels, p[:, 1], np.array([learned["threshold"], 0.5, -1.0, 2.0]), **costs)
@@ -161,13 +164,14 @@ def _decision(
     config: TableConfig, labels: np.ndarray, p: np.ndarray, learned: Mapping[str, Any], classes: Sequence[str]
 ) -> Section:
     options, made = config.decide, _decision_numbers(config, labels, p, learned)
+    costs = made["cost"]
     thresholds = np.linspace(0.005, 0.995, 199)
     curve = binary.cost(labels, p[:, 1], thresholds, miss=options.miss, alarm=options.alarm)
     text = (
-        f"To miss a {classes[1]!r} costs {options.miss:g}, a false alarm {options.alarm:g} (--decide.miss, --decide.alarm): "
-        f"a row is taken for {classes[1]!r} from a probability of {learned['threshold']:.3f} on. That costs "
-        f"{made['cost']['at_threshold']:.4f} a row on the test part; {made['cost']['at_one_half']:.4f} from one half on, "
-        f"{made['cost']['all_negative']:.4f} if all are taken for {classes[0]!r}, {made['cost']['all_positive']:.4f} if none is."
+        f"To miss a {classes[1]!r} costs {options.miss:g}, a false alarm {options.alarm:g} (--decide.miss and "
+        f"--decide.alarm): a row is taken for {classes[1]!r} from a probability of {learned['threshold']:.3f} on. That "
+        f"costs {costs['at_threshold']:.4f} a row on the test part; {costs['at_one_half']:.4f} from one half on, "
+        f"{costs['all_negative']:.4f} if all are taken for {classes[0]!r}, {costs['all_positive']:.4f} if none is."
     )
     rates = [
         (name.replace("_", " "), str(Estimate(*(float("nan") if v is None else v for v in made[name].values()))))
@@ -212,8 +216,8 @@ def _clinical(labels: np.ndarray, p: np.ndarray) -> Section:
     figure = figures.lines(curves, "threshold probability", "net benefit", low=-0.05)
     return Section(
         "Decision curve",
-        [Picture("decision_curve", figure, "Net benefit: true positives, less the false ones weighed by the odds of the "
-                 "threshold. A model is of use where it lies above both other lines (Vickers & Elkin, 2006).",
+        [Picture("decision_curve", figure, "Net benefit: true positives, less the false ones weighed by the odds of "
+                 "the threshold. A model is of use where it lies above both other lines (Vickers & Elkin, 2006).",
                  "Decision curve")],
     )  # fmt: skip
 
@@ -227,7 +231,11 @@ def _certainty(
     covered = binary.wilson(int(held[np.arange(len(labels)), labels].sum()), len(labels))
     sure = number == 1
     right = binary.wilson(int((sure & (p.argmax(1) == labels)).sum()), int(sure.sum()))
-    metrics["conformal"] = {"coverage": covered.to_json(), "sure": float(sure.mean()), "accuracy_of_sure": right.to_json()}
+    metrics["conformal"] = {
+        "coverage": covered.to_json(),
+        "sure": float(sure.mean()),
+        "accuracy_of_sure": right.to_json(),
+    }
     rows = [
         ("sets that hold the true class", str(covered)),
         ("rows with one possible class", f"{sure.mean():.4f}"),
@@ -236,8 +244,8 @@ def _certainty(
         ("rows unlike all classes", f"{(number == 0).mean():.4f}"),
     ]
     caption = (
-        f"The set of possible classes is to hold the true one in {learned['coverage']:.0%} of the rows; a row whose set "
-        "is not one class should be left to a person. Learned on the validation part, which also chose the best epoch."
+        f"The set of possible classes is to hold the true one in {learned['coverage']:.0%} of the rows; a row whose "
+        "set is not one class should be left to a person. Learned on validation, which also chose the best epoch."
     )
     by = f"Probabilities were divided in log-odds by a temperature of {learned['temperature']:.3f}"
     by += ", then mapped by isotonic regression." if learned["isotonic"] else "."
@@ -245,7 +253,7 @@ def _certainty(
 
 
 def subgroups(config: TableConfig, data: TableParts, p: np.ndarray, learned: Mapping[str, Any]) -> Section | None:
-    """Scores by sex, age band and the like, with the gaps that are more than chance marked; None where there are none."""
+    """Scores by sex, age band and the like, gaps beyond chance marked; None without such columns."""
     part = data.test
     named = config.decide.subgroups or [name for name in part.frame if _SUBGROUP.match(str(name))]
     overall = part.values, p[:, 1]
@@ -289,13 +297,19 @@ def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     from pipelines.errors import UserError
 
     if column not in data.test.frame:
-        raise UserError(f"decide.subgroups: there is no column {column!r}; there are {table_kinds.listed(data.test.frame)}")
+        raise UserError(
+            f"decide.subgroups: there is no column {column!r}; there are {table_kinds.listed(data.test.frame)}"
+        )
     values, known = data.test.frame[column], data.train.frame[column]
     if data.kinds.get(column) == "number":
         plain = table_kinds.numbers(values).to_numpy()
         edges = np.unique(np.quantile(table_kinds.numbers(known).dropna(), np.linspace(0, 1, BANDS + 1)[1:-1]))
         band = np.searchsorted(edges, plain, side="left")
-        ends = [f"up to {edges[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:], strict=False)), f"above {edges[-1]:g}"]
+        ends = [
+            f"up to {edges[0]:g}",
+            *(f"{a:g} to {b:g}" for a, b in pairwise(edges)),
+            f"above {edges[-1]:g}",
+        ]
         return [(ends[i], (band == i) & ~np.isnan(plain)) for i in range(len(ends))]
     texts = table_kinds.texts(values)
     names = texts.value_counts().index[:GROUPS_UP_TO]
@@ -337,7 +351,9 @@ def _shown(data: TableParts, model: Any) -> list[str]:
     return [data.encoder.columns[i].name for i in order[:SHOWN_COLUMNS]]
 
 
-def rows_table(data: TableParts, chosen: np.ndarray, texts: Sequence[str], caption: str, columns: Sequence[str]) -> Table:
+def rows_table(
+    data: TableParts, chosen: np.ndarray, texts: Sequence[str], caption: str, columns: Sequence[str]
+) -> Table:
     """Some test rows with what was said of them."""
     frame = data.test.frame
     rows = [
@@ -383,7 +399,8 @@ def _number(config: TableConfig, data: TableParts, model: Any, medical: bool) ->
         ends = np.array([min(true.min(), said.min()), max(true.max(), said.max())])
         sections.append(
             Section(f"{name}: test scores", [
-                Table(("score", "network", *(("linear model",) if other is not None else ())), rows, f"{len(part):,} test rows."),
+                Table(("score", "network", *(("linear model",) if other is not None else ())), rows,
+                      f"{len(part):,} test rows."),
                 Text(f"{name} lies within {half:.4g} of the prediction in {covered} of the test rows; "
                      f"{learned['coverage']:.0%} were wanted."),
                 Picture(f"scatter{suffix}", figures.scatter(said, true, ends), "The nearer to the line, the better.",
@@ -407,7 +424,7 @@ def _errors(true: np.ndarray, said: np.ndarray, config: TableConfig) -> dict[str
         spread = true[rows].var(-1)
         return 1 - squared[rows].mean(-1) / np.where(spread > 0, spread, np.nan)
 
-    options = {"seed": config.run.seed, "resamples": config.run.resamples, "vectorised": True}
+    options: dict[str, Any] = {"seed": config.run.seed, "resamples": config.run.resamples, "vectorised": True}
     return {
         "rmse": bootstrap(lambda rows: np.sqrt(squared[rows].mean(-1)), len(true), **options),
         "mae": bootstrap(lambda rows: absolute[rows].mean(-1), len(true), **options),
@@ -440,9 +457,11 @@ def _survival(config: TableConfig, data: TableParts, model: Any, medical: bool) 
         Section("Test scores", [
             Table(("score", "value and 95 % interval"), [("C-index (Harrell)", str(c))],
                   f"{len(time):,} test rows, {int(event.sum()):,} events; {resamples} resamples."),
-            Picture("risk_groups", drawn, "The test rows in three groups of equal size by predicted risk.", "Survival by group"),
+            Picture("risk_groups", drawn, "The test rows in three groups of equal size by predicted risk.",
+                    "Survival by group"),
             Picture("survival", figures.lines(mean, str(target.duration), "share without the event", low=0),
-                    "The mean of the predicted curves should lie on what was observed.", "Predicted and observed survival"),
+                    "The mean of the predicted curves should lie on what was observed.",
+                    "Predicted and observed survival"),
         ]),
         classification.about(data.summary, ["event", "censored"]),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ EVALUATION_BATCH = 4096
 # New rows are compared with the training part when there are enough for a difference to mean something.
 DRIFT_ROWS, DRIFT_INDEX = 100, 0.25
 RATES = {"tabm": 2e-3, "mlp": 1e-2, "ft-transformer": 3e-4}
-SPACE = {
+SPACE: dict[str, dict[str, Any]] = {
     "model.dropout": {"low": 0.0, "high": 0.5},
     "model.width": {"choices": [64, 128, 256]},
     "model.depth": {"low": 1, "high": 4},
@@ -72,11 +72,13 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
         config.optimizer.learning_rate = RATES[options.builder]
     if not options.own:
         if target.problem == "survival":
-            raise UserError(f"model.builder {options.builder}: survival is for our own models: tabm, mlp, ft-transformer")
+            raise UserError(
+                f"model.builder {options.builder}: survival is for our own models: tabm, mlp, ft-transformer"
+            )
         return custom.build(options.builder, (data.encoder.width,), target.outputs[0])
     blocks = data.encoder.blocks
     layout = tabular.Layout(data.encoder.numeric, [b.size for b in blocks if not b.numeric])
-    common = {"ensemble": options.ensemble, "width": options.width, "depth": options.depth, "dropout": options.dropout}
+    common: dict[str, Any] = {name: getattr(options, name) for name in ("ensemble", "width", "depth", "dropout")}
     if options.builder == "ft-transformer":
         return tabular.ft_transformer(layout, target.outputs, classes, **common)
     bins = tabular.bins_of(data.train.x[:, : layout.numeric], options.bins)
@@ -84,7 +86,13 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
     if options.builder == "mlp":
         return tabular.mlp(layout, target.outputs, classes, bins, **common)
     return tabular.tabm(
-        layout, target.outputs, classes, bins, members=options.members, embedding_width=options.embedding_width, **common
+        layout,
+        target.outputs,
+        classes,
+        bins,
+        members=options.members,
+        embedding_width=options.embedding_width,
+        **common,
     )
 
 
@@ -102,9 +110,11 @@ def objective(config: TableConfig, data: TableParts) -> Any:
     from pipelines.losses import LogLikelihood
 
     if data.target.problem == "number":
-        return Objective(keras.losses.MeanSquaredError(), [keras.metrics.MeanSquaredError(name="mse")], "val_mse", "min")
+        return Objective(
+            keras.losses.MeanSquaredError(), [keras.metrics.MeanSquaredError(name="mse")], "val_mse", "min"
+        )
     own = config.model.own
-    options = {"normalized": own, "axes": 2 if own else 1}
+    options: dict[str, Any] = {"normalized": own, "axes": 2 if own else 1}
     loss = LogLikelihood(config.fit.label_smoothing, **options)
     metrics: list[Any] = [keras.metrics.MeanMetricWrapper(LogLikelihood(**options).call, name="log_loss")]
     if data.target.problem == "classes":
@@ -242,7 +252,7 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
     target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
     for source in inputs:
         try:
-            name, frame = _frame(source)
+            name, frame = frame_of(source)
             x = encoder.encode(frame)
         except UserError as error:
             yield {"input": str(source), "error": str(error)}
@@ -255,7 +265,7 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
                 yield {"input": f"{name}:{number}" if len(frame) > 1 or name else "row", **row}
 
 
-def _frame(source: Any) -> tuple[str, Any]:
+def frame_of(source: Any) -> tuple[str, Any]:
     from pathlib import Path
 
     import pandas as pd
@@ -308,8 +318,8 @@ def _rows(model: Any, spec: dict[str, Any], target: Any, encoder: Any, x: np.nda
         for index, curve in zip(risk(got), curves, strict=True):
             below = np.flatnonzero(curve < 0.5)
             median = _short(target.edges[below[0] + 1]) if len(below) else None
-            yield {"risk": round(float(index), 6), "median": median,
-                   **{f"s_{edge:g}": round(float(s), 6) for edge, s in zip(target.edges[1:], curve, strict=True)}}  # fmt: skip
+            shares = {f"s_{edge:g}": round(float(s), 6) for edge, s in zip(target.edges[1:], curve, strict=True)}
+            yield {"risk": round(float(index), 6), "median": median, **shares}
         return
     p = decide.apply(learned, got)
     labels, sets = decide.chosen(learned, p), decide.possible(learned, p)
@@ -335,7 +345,10 @@ def reasons(model: Any, encoder: Any, x: np.ndarray, labels: np.ndarray, number:
     by_column = encoder.by_column(integrated_gradients_of_rows(model, x, labels))
     names = [column.name for column in encoder.columns]
     top = np.argsort(-by_column, axis=1)[:, :number]
-    return ["; ".join(f"{names[j]} {row[j]:+.2f}" for j in chosen if row[j] > 0) for row, chosen in zip(by_column, top, strict=True)]
+    return [
+        "; ".join(f"{names[j]} {row[j]:+.2f}" for j in chosen if row[j] > 0)
+        for row, chosen in zip(by_column, top, strict=True)
+    ]
 
 
 def _short(value: float) -> float:

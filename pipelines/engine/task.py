@@ -197,7 +197,9 @@ class Task:
         parser = cli.OneLineParser(prog=f"{self.prog} tune", description=description, allow_abbrev=False)
         parser.add_argument("--trials", type=int, default=30, help="trials of the study in all (default: 30)")
         parser.add_argument("--processes", type=int, default=1, help="processes that work on it (default: 1)")
-        parser.add_argument("--space", help="YAML file: options with {low, high, log} or {choices}; by default the task's")
+        parser.add_argument(
+            "--space", help="YAML file: options with {low, high, log} or {choices}; by default the task's"
+        )
         parser.add_argument("--study", default="study", help="its name; the same goes on where it was (default: study)")
         parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
         options, rest = parser.parse_known_args(argv)

@@ -111,7 +111,9 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         return _finish(task, config, data, model, history, run)
 
 
-def _finish(task: Task, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir) -> Run:
+def _finish(
+    task: Task, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir
+) -> Run:
     from pipelines.engine import figures
     from pipelines.engine.files import whole
 

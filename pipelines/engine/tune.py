@@ -34,7 +34,15 @@ WARMUP_TRIALS = 5
 
 
 def tune(
-    task: Task, config: TrainConfig, *, trials: int, processes: int, space: str | None, study: str, worker: bool, argv: Sequence[str]
+    task: Task,
+    config: TrainConfig,
+    *,
+    trials: int,
+    processes: int,
+    space: str | None,
+    study: str,
+    worker: bool,
+    argv: Sequence[str],
 ) -> None:
     """Runs trials until the study has so many, and writes the best options as YAML for `--config`.
 
@@ -85,7 +93,9 @@ def tune(
             # The process that ran it is gone, since none holds the lock: its options are tried again.
             searched.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             searched.enqueue_trial(trial.params)
-        others = [subprocess.Popen([sys.executable, "-m", task.module, *argv, "--worker"]) for _ in range(processes - 1)]
+        others = [
+            subprocess.Popen([sys.executable, "-m", task.module, *argv, "--worker"]) for _ in range(processes - 1)
+        ]
         try:
             _work(task, config, data, searched, ranges, trials)
         finally:
@@ -120,10 +130,14 @@ def read_space(path: str | None, task: Task, config: TrainConfig) -> dict[str, d
         keys = set(value) if isinstance(value, dict) else set()
         numbers = {"low", "high"} <= keys <= {"low", "high", "log", "step"}
         if numbers:
-            numbers = all(isinstance(value[end], (int, float)) for end in ("low", "high")) and value["low"] < value["high"]
+            numbers = (
+                all(isinstance(value[end], (int, float)) for end in ("low", "high")) and value["low"] < value["high"]
+            )
         choices = keys == {"choices"} and isinstance(value["choices"], list) and len(value["choices"]) > 0
         if not (numbers or choices):
-            raise UserError(f"space: {option} must be {{low, high}} with log or step, or {{choices: [...]}}, got {value!r}")
+            raise UserError(
+                f"space: {option} must be {{low, high}} with log or step, or {{choices: [...]}}, got {value!r}"
+            )
         full[option] = value
     return full
 
@@ -145,7 +159,6 @@ def _begin(folder: Path, about: dict[str, Any]) -> None:
 def _work(
     task: Task, config: TrainConfig, data: Any, study: optuna.Study, ranges: Mapping[str, Any], trials: int
 ) -> None:
-    import optuna
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
 
@@ -153,7 +166,9 @@ def _work(
 
     def objective(trial: optuna.Trial) -> float:
         values = {name: suggest(trial, name, about) for name, about in ranges.items()}
-        return run_trial(task, with_values(config, values), data, trial, anew=any(n.startswith("data.") for n in ranges))
+        return run_trial(
+            task, with_values(config, values), data, trial, anew=any(n.startswith("data.") for n in ranges)
+        )
 
     def tell(_: Any, trial: Any) -> None:
         shown = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
@@ -221,11 +236,20 @@ def run_trial(task: Task, config: Any, data: Any, trial: optuna.Trial, *, anew: 
             set_backbone_trainable(model, phase.backbone)
         steps = phase.epochs * stream.steps_per_epoch
         fit.compile_model(model, config, objective, steps=steps, rate_factor=phase.rate_factor)
-        stopping = EarlyStopping(objective.monitor, mode=objective.mode, patience=config.early_stopping.patience or None)
+        stopping = EarlyStopping(
+            objective.monitor, mode=objective.mode, patience=config.early_stopping.patience or None
+        )
         seek = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: stream.seek(epoch))
         watch = _Watch(trial, objective.monitor, before)
         callbacks = [seek, EvaluationWeights(), stopping, watch]
-        model.fit(stream.dataset, validation_data=validation, epochs=phase.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+        model.fit(
+            stream.dataset,
+            validation_data=validation,
+            epochs=phase.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
         before += phase.epochs
         best = stopping.best
     return best
@@ -236,7 +260,7 @@ def _end(task: Task, config: TrainConfig, study: optuna.Study, monitor: str, fol
 
     from pipelines.engine import figures
 
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.value is not None]
     if not done:
         raise UserError(f"no trial of {folder} came to its end")
     trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
@@ -247,14 +271,28 @@ def _end(task: Task, config: TrainConfig, study: optuna.Study, monitor: str, fol
     ]
     write_csv(folder / "trials.csv", rows)
     write_text(folder / "best.yaml", to_yaml(with_values(config, study.best_trial.params)))
-    sections = [report.Section("The best", [report.Table(("option", "value"), [(n, _short(v)) for n, v in study.best_params.items()])])]
+    sections = [
+        report.Section(
+            "The best", [report.Table(("option", "value"), [(n, _short(v)) for n, v in study.best_params.items()])]
+        )
+    ]
     numeric = [n for n in names if all(isinstance(t.params.get(n), (int, float)) for t in done)]
     if numeric:
-        drawn = figures.trials({n: [(t.params[n], t.value) for t in done] for n in numeric}, monitor)
-        sections.append(report.Section("Options", [report.Picture("trials", drawn, "A point a trial.", "Values of the trials")]))
+        drawn = figures.trials({n: [(t.params[n], float(t.value or 0.0)) for t in done] for n in numeric}, monitor)
+        sections.append(
+            report.Section("Options", [report.Picture("trials", drawn, "A point a trial.", "Values of the trials")])
+        )
     report.save_figures(folder / "figures", sections)
-    headline = [report.Headline(monitor, _short(study.best_value), f"best of {len(done)} whole trials, {len(trials)} in all")]
-    report.write_report(folder / "report.html", title=f"{task.name}: {folder.name}", lead="Search for options.", headline=headline, sections=sections)
+    headline = [
+        report.Headline(monitor, _short(study.best_value), f"best of {len(done)} whole trials, {len(trials)} in all")
+    ]
+    report.write_report(
+        folder / "report.html",
+        title=f"{task.name}: {folder.name}",
+        lead="Search for options.",
+        headline=headline,
+        sections=sections,
+    )
     table(("option", "best value"), [(n, _short(v)) for n, v in study.best_params.items()])
     say(f"best {monitor}: {_short(study.best_value)} of {len(done)} whole trials, {len(trials)} in all")
     say(f"train with it: {task.prog} --config {folder / 'best.yaml'}")

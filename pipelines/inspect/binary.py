@@ -44,9 +44,7 @@ class _Ranked:
         return hits, alarms, hits + alarms
 
 
-def discrimination(
-    labels: np.ndarray, p: np.ndarray, *, specificity: float, seed: int, resamples: int
-) -> Draws:
+def discrimination(labels: np.ndarray, p: np.ndarray, *, specificity: float, seed: int, resamples: int) -> Draws:
     """AUC, Gini, Kolmogorov-Smirnov, average precision, log-loss, Brier, and sensitivity at a specificity.
 
     Args:

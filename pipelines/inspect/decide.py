@@ -51,7 +51,9 @@ def isotonic(p: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
     return {"x": fitted.X_thresholds_.tolist(), "y": np.clip(fitted.y_thresholds_, edge, 1 - edge).tolist()}
 
 
-def fit(log_p: np.ndarray, labels: np.ndarray, *, kind: str, miss: float, alarm: float, coverage: float) -> dict[str, Any]:
+def fit(
+    log_p: np.ndarray, labels: np.ndarray, *, kind: str, miss: float, alarm: float, coverage: float
+) -> dict[str, Any]:
     """What is learned on the validation part, in JSON's own types.
 
     Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -73,7 +74,7 @@ class PiecewiseLinear(keras.layers.Layer):
         super().__init__(**kwargs)
         self.bins = [[float(x) for x in edges] for edges in bins]
         self.units = units
-        if not self.bins or any(len(e) < 2 or any(b <= a for a, b in zip(e, e[1:], strict=False)) for e in self.bins):
+        if not self.bins or any(len(e) < 2 or any(b <= a for a, b in pairwise(e)) for e in self.bins):
             raise ValueError("bins must hold at least two rising edges for each number")
         most = max(len(edges) - 1 for edges in self.bins)
         self._slope, self._offset = np.zeros((2, len(self.bins), most), np.float32)
@@ -230,9 +231,7 @@ class MemberDense(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         _, members, inputs = input_shape
-        self.kernel = self.add_weight(
-            name="kernel", shape=(members, inputs, self.units), initializer=_uniform(inputs)
-        )
+        self.kernel = self.add_weight(name="kernel", shape=(members, inputs, self.units), initializer=_uniform(inputs))
         self.bias = self.add_weight(name="bias", shape=(members, self.units), initializer=_uniform(inputs))
 
     def call(self, inputs: Any) -> Any:
@@ -434,7 +433,9 @@ def _copies(inputs: Any, answers: Sequence[Any], name: str) -> keras.Model:
 
 def averaged(trained: keras.Model, classes: bool) -> keras.Model:
     """The model that is used: one answer (B, *outputs) out of those of the copies."""
-    return keras.Model(trained.inputs, CopyMean(classes, dtype="float32", name="answer")(trained.output), name=trained.name)
+    return keras.Model(
+        trained.inputs, CopyMean(classes, dtype="float32", name="answer")(trained.output), name=trained.name
+    )
 
 
 def copies(model: keras.Model) -> keras.Model:
@@ -482,9 +483,8 @@ def tabm(
     for number in range(ensemble):
         x = _embedded(inputs, layout, _embedding(embedding, bins, embedding_width, scale), number)
         for layer in range(depth):
-            first = {"factors": "normal" if embedding != "none" else "signs",
-                     "chunks": [chunk] * layout.numeric + list(layout.sizes)}  # fmt: skip
-            x = BatchEnsembleDense(width, members, **(first if layer == 0 else {}))(x)
+            first = ("normal" if embedding != "none" else "signs", [chunk] * layout.numeric + list(layout.sizes))
+            x = BatchEnsembleDense(width, members, *(first if layer == 0 else ()))(x)
             x = keras.layers.Dropout(dropout)(keras.layers.Activation("relu")(x))
         answers.append(_copy(MemberDense(math.prod(outputs))(x), outputs, classes, number))
     return _copies(inputs, answers, "tabm")
@@ -520,7 +520,9 @@ def mlp(
             layer = PiecewiseLinear(bins, 4)
         x = FrontScale()(_embedded(inputs, layout, layer, number))
         for _ in range(depth):
-            x = keras.layers.Dropout(dropout)(keras.layers.Activation("selu" if classes else "mish")(NTKDense(width)(x)))
+            x = keras.layers.Dropout(dropout)(
+                keras.layers.Activation("selu" if classes else "mish")(NTKDense(width)(x))
+            )
         x = NTKDense(math.prod(outputs), zeros=True)(x)
         x = keras.layers.Reshape((1, math.prod(outputs)))(x)
         answers.append(_copy(x, outputs, classes, number))

@@ -44,7 +44,9 @@ class TableModelConfig:
     def __post_init__(self) -> None:
         check(1 <= self.members <= 1024, "model.members", "between 1 and 1024", self.members)
         check(1 <= self.ensemble <= 64, "model.ensemble", "between 1 and 64", self.ensemble)
-        check(self.ensemble > 1 or not self.folds, "model.ensemble", "at least 2 where model.folds is true", self.ensemble)
+        check(
+            self.ensemble > 1 or not self.folds, "model.ensemble", "at least 2 where model.folds is true", self.ensemble
+        )
         check(1 <= self.width <= 8192, "model.width", "between 1 and 8192", self.width)
         check(1 <= self.depth <= 64, "model.depth", "between 1 and 64", self.depth)
         check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)

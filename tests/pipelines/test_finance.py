@@ -16,7 +16,20 @@ from sklearn import metrics as sk
 from pipelines import finance
 from pipelines.errors import UserError
 
-QUICK = ["--epochs", "6", "--batch_size", "32", "--members", "4", "--model.width", "16", "--ensemble", "2", "--resamples", "20"]
+QUICK = [
+    "--epochs",
+    "6",
+    "--batch_size",
+    "32",
+    "--members",
+    "4",
+    "--model.width",
+    "16",
+    "--ensemble",
+    "2",
+    "--resamples",
+    "20",
+]
 SMALL = {"epochs": 6, "batch_size": 32, "members": 4, "width": 16, "ensemble": 2, "resamples": 20}
 
 
@@ -71,7 +84,9 @@ def test_scores_are_those_of_the_predictions(trained):
     rows = pd.read_csv(run / "predictions.csv")
     scores = json.loads((run / "metrics.json").read_text())
     labels = rows["label"] == "bad"
-    assert scores["test"]["binary"]["roc_auc"]["value"] == pytest.approx(sk.roc_auc_score(labels, rows["p_bad"]), abs=1e-4)
+    assert scores["test"]["binary"]["roc_auc"]["value"] == pytest.approx(
+        sk.roc_auc_score(labels, rows["p_bad"]), abs=1e-4
+    )
     assert scores["test"]["binary"]["roc_auc"]["value"] > 0.75
     assert scores["linear"]["roc_auc"]["value"] > 0.75
     threshold = json.loads((run / "spec.json").read_text())["decisions"]["threshold"]
@@ -212,7 +227,9 @@ def test_killed_runs_end_with_the_same_weights(tmp_path):
     assert not (torn / "metrics.json").exists()
     resumed = cli("--resume", torn, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    models = [keras.models.load_model(tmp_path / f"runs/finance/{n}/model.keras", compile=False) for n in ("whole", "torn")]
+    models = [
+        keras.models.load_model(tmp_path / f"runs/finance/{n}/model.keras", compile=False) for n in ("whole", "torn")
+    ]
     for a, b in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     specs = [json.loads((tmp_path / f"runs/finance/{n}/spec.json").read_text()) for n in ("whole", "torn")]

@@ -13,8 +13,8 @@ from pipelines.errors import UserError
 
 optuna = pytest.importorskip("optuna")
 
-OPTIONS = ["--data", "t.csv", "--epochs", "4", "--batch_size", "32", "--members", "2", "--ensemble", "1", "--folds", "false",
-           "--model.embedding", "none"]  # fmt: skip
+OPTIONS = ["--data", "t.csv", "--epochs", "4", "--batch_size", "32", "--members", "2", "--ensemble", "1",
+           "--folds", "false", "--model.embedding", "none"]  # fmt: skip
 SPACE = {
     "optimizer.learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
     "width": {"choices": [4, 8]},
@@ -85,9 +85,11 @@ def test_hopeless_trials_are_cut_short(here, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--trials", "0"], "at least 1"), (["--space", "nowhere.yaml"], "cannot be read"), (["--trials", "x"], "invalid int"),
+        (["--trials", "0"], "at least 1"), (["--space", "nowhere.yaml"], "cannot be read"),
+        (["--trials", "x"], "invalid int"),
         (["--space", "a.yaml"], "must be {low, high}"), (["--space", "b.yaml"], "unknown option --model.widht"),
-        (["--space", "c.yaml"], "expected options"), (["--study", "taken"], "is no study"), (["--epohcs", "3"], "did you mean"),
+        (["--space", "c.yaml"], "expected options"), (["--study", "taken"], "is no study"),
+        (["--epohcs", "3"], "did you mean"),
     ],
 )  # fmt: skip
 def test_errors(here, capsys, argv, words):

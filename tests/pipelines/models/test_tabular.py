@@ -152,7 +152,9 @@ def test_networks_learn_and_survive_saving(name, outputs, classes, tmp_path):
     y = np.stack([X[:, 0] * X[:, 1], X[:, 2]], 1)
     if classes:
         shape = (len(X), *outputs[:-1])
-        y = np.eye(outputs[-1], dtype="float32")[np.broadcast_to((X[:, 0] > 0).astype(int).reshape(-1, *[1] * (len(shape) - 1)), shape)]
+        y = np.eye(outputs[-1], dtype="float32")[
+            np.broadcast_to((X[:, 0] > 0).astype(int).reshape(-1, *[1] * (len(shape) - 1)), shape)
+        ]
 
     def loss(true, got):
         return -ops.mean(ops.sum(true * got, -1)) if classes else ops.mean(ops.square(true - got))
