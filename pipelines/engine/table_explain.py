@@ -54,7 +54,8 @@ def explain(
     blocks: list[Block] = [
         Picture("importance", figures.bars([names[i] for i in top], mean[top], f"rise of the {what}", spread[top]),
                 f"How much worse the test part is predicted when a column is shuffled (Breiman, 2001); mean of "
-                f"{REPEATS} and its standard deviation. Columns that say the same hide each other.", "Permutation importance"),
+                f"{REPEATS} and its standard deviation. Columns that say the same hide each other.",
+                "Permutation importance"),
     ]  # fmt: skip
     if target.problem != "survival":
         output = np.full(len(part.x), model.output_shape[-1] - 1)

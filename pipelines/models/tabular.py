@@ -434,13 +434,13 @@ def _copies(inputs: Any, answers: Sequence[Any], name: str) -> keras.Model:
 def averaged(trained: keras.Model, classes: bool) -> keras.Model:
     """The model that is used: one answer (B, *outputs) out of those of the copies."""
     return keras.Model(
-        trained.inputs, CopyMean(classes, dtype="float32", name="answer")(trained.output), name=trained.name
+        trained.input, CopyMean(classes, dtype="float32", name="answer")(trained.output), name=trained.name
     )
 
 
 def copies(model: keras.Model) -> keras.Model:
     """The trained model (B, copies, *outputs) within the one that is used."""
-    return keras.Model(model.inputs, model.get_layer("answer").input)
+    return keras.Model(model.input, model.get_layer("answer").input)
 
 
 def tabm(
