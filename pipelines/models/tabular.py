@@ -19,6 +19,7 @@ from keras import ops
 
 FAR = 1e30
 COPIES = "copies"
+NARROW = 0.02
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,19 @@ class Layout:
 def bins_of(numbers: np.ndarray, limit: int) -> list[list[float]]:
     """Edges of the bins of each number by its quantiles: at most `limit` bins, at least one.
 
+    Edges that nearly touch are joined: between them the model could jump, which no gradient shows.
+
     Args:
-        numbers: float (N, F) of the training part.
+        numbers: float (N, F) of the training part, of variance about 1.
         limit: Bins.
     """
     edges = []
     for column in np.asarray(numbers, np.float64).T:
-        found = np.unique(np.quantile(column, np.linspace(0, 1, limit + 1)).astype(np.float32))
-        edges.append([float(x) for x in (found if len(found) > 1 else [found[0], found[0] + 1])])
+        kept: list[float] = []
+        for edge in np.unique(np.quantile(column, np.linspace(0, 1, limit + 1)).astype(np.float32)).tolist():
+            if not kept or edge - kept[-1] >= NARROW:
+                kept.append(edge)
+        edges.append(kept if len(kept) > 1 else [kept[0], kept[0] + 1])
     return edges
 
 
