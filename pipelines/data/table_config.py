@@ -35,6 +35,8 @@ class TableDataConfig:
         max_broken: Rows that cannot be used (no target, wrong number of cells) that are skipped and reported; one
             more is an error that lists them.
         query: SQL for a SQLite file; none takes its only table.
+        stream_rows: A Parquet file with more rows is streamed: encoded to a temporary file, with at most 200,000 rows
+            each for validation and test.
         limit: Use only so many training rows, drawn by class.
     """
 
@@ -54,6 +56,7 @@ class TableDataConfig:
     max_categories: int = 64
     max_broken: int = 100
     query: str | None = None
+    stream_rows: int = 1_000_000
     limit: int | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class TableDataConfig:
         check(0 < self.test_fraction < 1, "data.test_fraction", "between 0 and 1", self.test_fraction)
         check(2 <= self.max_categories <= 10_000, "data.max_categories", "between 2 and 10000", self.max_categories)
         check(self.max_broken >= 0, "data.max_broken", "0 or more", self.max_broken)
+        check(self.stream_rows >= 1, "data.stream_rows", "at least 1", self.stream_rows)
         check(self.limit is None or self.limit >= 1, "data.limit", "at least 1", self.limit)
         for kind in self.kinds.values():
             check(kind in KINDS, "data.kinds", f"among {', '.join(KINDS)}", kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from pipelines.data import summary as summaries
-from pipelines.data import table_kinds
+from pipelines.data import table_kinds, table_stream
 from pipelines.data.images import natural
 from pipelines.data.split import folds as deal
 from pipelines.data.split import stratified
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
 from pipelines.data.table_sources import PARTS, RawTable, load
+from pipelines.data.table_stream import DiskRows
 from pipelines.errors import UserError
 
 Samples = Mapping[str, Callable[[], RawTable]]
@@ -84,16 +85,16 @@ class TablePart:
     """One part.
 
     Args:
-        frame: The columns that may be features, as they came.
-        x: float32 (N, D), encoded.
+        frame: The columns that may be features, as they came; of a streamed table a sample of the training rows.
+        x: float32 (N, D), encoded; of a streamed table on disk.
         values: The target as `Target.encode` takes it.
         names: N names for reports.
     """
 
     frame: pd.DataFrame
-    x: np.ndarray
+    x: np.ndarray | DiskRows
     values: np.ndarray
-    names: list[str]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -125,11 +126,15 @@ class TableParts:
         """Train and val as one part, in the order of `folds`."""
         a, b = self.train, self.val
         frame = pd.concat([a.frame, b.frame], ignore_index=True)
-        return TablePart(frame, np.concatenate([a.x, b.x]), np.concatenate([a.values, b.values]), a.names + b.names)
+        return TablePart(
+            frame, np.concatenate([a.x[:], b.x[:]]), np.concatenate([a.values, b.values]), [*a.names, *b.names]
+        )
 
     def assignment(self) -> list[dict[str, str]]:
-        """Which row is in which part, and in which fold of it."""
-        rows = [{"part": name, "sample": row} for name, part in self.parts().items() for row in part.names]
+        """Which row is in which part, and in which fold of it; of a streamed table train is all that is not named."""
+        streamed = isinstance(self.train.x, DiskRows)
+        parts = {name: part for name, part in self.parts().items() if name != "train" or not streamed}
+        rows = [{"part": name, "sample": row} for name, part in parts.items() for row in part.names]
         if self.folds is not None:
             for row, fold in zip(rows, [*self.folds.tolist(), *[""] * len(self.test)], strict=True):
                 row["fold"] = str(fold)
@@ -154,15 +159,17 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     Raises:
         UserError: The source cannot be used.
     """
+    if table_stream.is_large(config, config.source):
+        return table_stream.load_large(config, seed=seed)
     raw = load(config, config.source, samples)
     if raw.duration is not None and config.duration is None:
         config = replace(config, duration=raw.duration)
-    columns = _target_columns(raw, config)
+    columns = target_columns(raw, config)
     _without_target(raw, columns, config)
     training = raw.parts.get("train", raw.parts.get("all"))
     if training is None:
         raise UserError(f"data.source {config.source} has no training part")
-    target = _target(training, columns, config)
+    target = target_of(training, columns, config)
     values = {part: target_values(frame, target, config.source) for part, frame in raw.parts.items()}
     notes = list(raw.notes)
     away = {*columns, *config.drop, *raw.drop, config.duration, config.group_column, config.split_column}
@@ -177,7 +184,7 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     origin, chosen = index["train"]
     kinds = table_kinds.kinds_of(features[origin].iloc[chosen], config.kinds)
     encoder = Encoder.fit(features[origin].iloc[chosen], kinds, config.numbers, config.max_categories)
-    target = _fitted(target, values[origin][chosen])
+    target = fitted(target, values[origin][chosen])
     parts = {
         part: TablePart(
             features[origin].iloc[chosen].reset_index(drop=True),
@@ -243,7 +250,7 @@ def counts(part: TablePart, target: Target) -> dict[str, int]:
     return dict.fromkeys(target.columns, len(part))
 
 
-def _target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
+def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
     frame = next(iter(raw.parts.values()))
     if config.target is not None:
         names = [config.target] if config.target in frame else [name.strip() for name in config.target.split(",")]
@@ -286,7 +293,7 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
         )
 
 
-def _target(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) -> Target:
+def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) -> Target:
     column = frame[columns[0]]
     problem = config.problem
     if problem == "auto" and config.duration is not None:
@@ -340,7 +347,7 @@ def target_values(frame: pd.DataFrame, target: Target, what: str) -> np.ndarray:
     return values
 
 
-def _fitted(target: Target, values: np.ndarray) -> Target:
+def fitted(target: Target, values: np.ndarray) -> Target:
     """What of the target is learned from the training part."""
     if target.problem == "number":
         scale = values.std(0)

@@ -104,16 +104,17 @@ def permutation_importance(
     model: Any, spec: dict[str, Any], encoder: Encoder, part: TablePart, *, seed: int, repeats: int = REPEATS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rise of the loss when a column is shuffled, mean and standard deviation over the repeats; both (columns,)."""
-    base = loss_of(model, spec, part.x, part.values)
+    x = part.x[:]
+    base = loss_of(model, spec, x, part.values)
     sizes = [block.size for block in encoder.blocks]
     owner = np.repeat([block.column for block in encoder.blocks], sizes)
     rises = np.zeros((len(encoder.columns), repeats))
     for c, column in enumerate(encoder.columns):
         places = np.flatnonzero(owner == column.name)
         for r in range(repeats):
-            shuffled = part.x.copy()
-            order = np.random.default_rng([seed, c, r]).permutation(len(part.x))
-            shuffled[:, places] = part.x[np.ix_(order, places)]
+            shuffled = x.copy()
+            order = np.random.default_rng([seed, c, r]).permutation(len(x))
+            shuffled[:, places] = x[np.ix_(order, places)]
             rises[c, r] = loss_of(model, spec, shuffled, part.values) - base
     return rises.mean(1), rises.std(1)
 

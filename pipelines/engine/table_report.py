@@ -326,9 +326,11 @@ def missingness(data: TableParts) -> Section:
             continue
         cells = [f"{share:.1%}" for share in shares]
         if target.problem == "classes" and len(target.classes) == 2:
-            missing = data.train.frame[column.name].isna().to_numpy()
+            # Of a streamed table only a sample of the training frame is kept: its rows are not those of the values.
+            known = data.train if len(data.train.frame) == len(data.train) else data.val
+            missing = known.frame[column.name].isna().to_numpy()
             if 0 < missing.sum() < len(missing):
-                positive = data.train.values == 1
+                positive = known.values == 1
                 cells += [f"{positive[missing].mean():.1%}", f"{positive[~missing].mean():.1%}"]
             else:
                 cells += ["–", "–"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 4096
+BIN_ROWS = 200_000
 # New rows are compared with the training part when there are enough for a difference to mean something.
 DRIFT_ROWS, DRIFT_INDEX = 100, 0.25
 RATES = {"tabm": 2e-3, "mlp": 1e-2, "ft-transformer": 3e-4}
@@ -44,11 +45,15 @@ class TableConfig(TrainConfig):
 
 
 def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
+    from pipelines.data.table_stream import is_large
     from pipelines.data.tables import load_tables
     from pipelines.errors import UserError
 
     if config.fit.imbalance == "focal":
         raise UserError("fit.imbalance focal is not for tables: take weights, effective-number or oversample")
+    if is_large(config.data, config.data.source):
+        # So many rows need no copies that leave some out.
+        config.model.folds, config.model.ensemble = False, 1
     folds = config.model.ensemble if config.model.folds and config.model.own else 0
     data = load_tables(config.data, samples, seed=config.run.seed, folds=folds)
     if config.fit.imbalance != "none" and data.target.problem != "classes":
@@ -81,7 +86,7 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
     common: dict[str, Any] = {name: getattr(options, name) for name in ("ensemble", "width", "depth", "dropout")}
     if options.builder == "ft-transformer":
         return tabular.ft_transformer(layout, target.outputs, classes, **common)
-    bins = tabular.bins_of(data.train.x[:, : layout.numeric], options.bins)
+    bins = tabular.bins_of(data.train.x[:BIN_ROWS][:, : layout.numeric], options.bins)
     common |= {"embedding": options.embedding, "scale": options.scale}
     if options.builder == "mlp":
         return tabular.mlp(layout, target.outputs, classes, bins, **common)

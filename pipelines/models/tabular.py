@@ -463,6 +463,7 @@ def tabm(
     embedding: str = "piecewise",
     embedding_width: int = 16,
     scale: float = 0.1,
+    shortcut: bool = False,
 ) -> keras.Model:
     """TabM: an ensemble of multilayer perceptrons that share most weights, trained at once.
 
@@ -479,6 +480,7 @@ def tabm(
         embedding: `piecewise`, `periodic` or `none`.
         embedding_width: Size of the embedding of a number.
         scale: Spread of the first frequencies of the periodic embedding.
+        shortcut: Add a linear model of the encoded row, which all members share, to what they say.
 
     Reference:
         Gorishniy et al., "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling", ICLR 2025.
@@ -492,7 +494,11 @@ def tabm(
             first = ("normal" if embedding != "none" else "signs", [chunk] * layout.numeric + list(layout.sizes))
             x = BatchEnsembleDense(width, members, *(first if layer == 0 else ()))(x)
             x = keras.layers.Dropout(dropout)(keras.layers.Activation("relu")(x))
-        answers.append(_copy(MemberDense(math.prod(outputs))(x), outputs, classes, number))
+        x = MemberDense(math.prod(outputs))(x)
+        if shortcut:
+            line = keras.layers.Dense(math.prod(outputs), kernel_initializer="zeros", name=f"shortcut_{number}")(inputs)
+            x = keras.layers.Add()([x, keras.layers.Reshape((1, math.prod(outputs)))(line)])
+        answers.append(_copy(x, outputs, classes, number))
     return _copies(inputs, answers, "tabm")
 
 

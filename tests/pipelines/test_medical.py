@@ -127,9 +127,11 @@ def test_explain(patients, tmp_path, monkeypatch):
     mean, _ = table_explain.permutation_importance(run.model, spec, encoder, data.test, seed=0, repeats=5)
     order = [encoder.columns[i].name for i in np.argsort(-mean)]
     assert order[-1] == "sex"  # which the made hazard does not hold
-    values, means = table_explain.partial_dependence(run.model, spec, encoder, data.test.frame, "age")
+    _, means = table_explain.partial_dependence(run.model, spec, encoder, data.test.frame, "age")
     assert means[-1] > means[0] + 0.1
-    shares = encoder.by_column(table_explain.integrated_gradients_of_rows(run.model, data.test.x[:5], np.ones(5, int), steps=128))
+    shares = encoder.by_column(
+        table_explain.integrated_gradients_of_rows(run.model, data.test.x[:5], np.ones(5, int), steps=128)
+    )
     got = table_explain.answers(run.model, np.concatenate([data.test.x[:5], np.zeros_like(data.test.x[:1])]))
     odds = got[:, 1] - got[:, 0]
     np.testing.assert_allclose(shares.sum(1), odds[:5] - odds[5], atol=0.1)
