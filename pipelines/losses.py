@@ -75,6 +75,49 @@ class CRFLoss(keras.losses.Loss):
         return {**super().get_config(), "recall": self.recall}
 
 
+@keras.saving.register_keras_serializable(package="pipelines")
+class LogLikelihood(keras.losses.Loss):
+    """Cross-entropy for models that give log-probabilities: -sum(target * output), over classes and all other axes.
+
+    The output is taken as it is: a mean of several models' log-probabilities, which is no log-probability itself, then
+    gives the mean of their losses. A target of zeros counts for nothing.
+
+    Args:
+        label_smoothing: Part of the target spread over the classes (the last axis).
+        normalized: Whether the output holds log-probabilities; else it holds logits.
+        axes: Leading axes of which each place has a loss of its own: the batch, or the batch and several models.
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        normalized: bool = True,
+        axes: int = 1,
+        name: str = "log_likelihood",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        if not 0 <= label_smoothing < 1 or axes < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1) and axes at least 1, got {label_smoothing} and {axes}")
+        self.label_smoothing = label_smoothing
+        self.normalized = normalized
+        self.axes = axes
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(B, ..., K) soft labels and log-probabilities to losses of the leading axes."""
+        log_p = ops.cast(y_pred, "float32")
+        target = ops.cast(y_true, "float32")
+        if not self.normalized:
+            log_p = ops.log_softmax(log_p)
+        spread = ops.sum(target, axis=-1, keepdims=True) / target.shape[-1]
+        target = target * (1 - self.label_smoothing) + spread * self.label_smoothing
+        return -ops.sum(target * log_p, axis=tuple(range(self.axes, len(target.shape))))
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"label_smoothing": self.label_smoothing, "normalized": self.normalized, "axes": self.axes}
+        return {**super().get_config(), **own}
+
+
 def classification_loss(imbalance: str, label_smoothing: float) -> keras.losses.Loss:
     """The loss of a single-label classifier with logits and one-hot or mixed labels."""
     if imbalance == "focal":

@@ -46,3 +46,32 @@ def stratified(labels: np.ndarray, fraction: float, *, seed: int, groups: Sequen
             chosen[of_class[number]] = True
             taken += size
     return chosen
+
+
+def folds(labels: np.ndarray, number: int, *, seed: int, groups: Sequence[object] | None = None) -> np.ndarray:
+    """Deals the samples of each class, or whole groups of them, to `number` folds of about the same size.
+
+    Args:
+        labels: (N,) integers.
+        number: Folds, at least 2.
+        seed: Seed of the order.
+        groups: N keys of what must stay in one fold; without them each sample is a group of its own.
+
+    Returns:
+        int64 (N,): the fold of each sample.
+    """
+    if number < 2:
+        raise ValueError(f"number must be at least 2, got {number}")
+    keys = list(groups) if groups is not None else list(range(len(labels)))
+    members: dict[object, list[int]] = {}
+    for index in np.random.default_rng(seed).permutation(len(labels)):
+        members.setdefault(keys[index], []).append(int(index))
+    sizes = np.zeros((int(np.max(labels)) + 1, number), np.int64)
+    found = np.zeros(len(labels), np.int64)
+    # Large groups first; each goes where its class, and then all, has the fewest.
+    for indices in sorted(members.values(), key=len, reverse=True):
+        label = int(labels[indices[0]])
+        fold = min(range(number), key=lambda k: (sizes[label, k], sizes[:, k].sum(), k))
+        found[indices] = fold
+        np.add.at(sizes, (labels[indices], fold), 1)
+    return found

@@ -98,6 +98,94 @@ def reliability_diagram(bins: Reliability) -> Figure:
     return figure
 
 
+def lines(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    x: str,
+    y: str,
+    *,
+    steps: bool = False,
+    marks: Mapping[str, float] | None = None,
+    low: float | None = None,
+) -> Figure:
+    """Curves by name, from the third on dashed; `marks` are named vertical lines, `low` is the end of the y axis."""
+    colours = (BLUE, ORANGE, GREY, GREEN, RED)
+    with rc_context(STYLE):
+        figure = new(4.6, 3.6)
+        axes = figure.add_subplot()
+        for number, (name, (xs, ys)) in enumerate(series.items()):
+            style = {"color": colours[number % len(colours)], "linestyle": "-" if number < 2 else "--", "label": name}
+            axes.plot(xs, ys, drawstyle="steps-post" if steps else "default", **style)
+        for name, value in (marks or {}).items():
+            axes.axvline(value, color=RED, linewidth=1, linestyle=":", label=name)
+        axes.set(xlabel=x, ylabel=y)
+        if low is not None:
+            axes.set_ylim(bottom=low)
+        if len(series) + len(marks or {}) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def scatter(predicted: np.ndarray, true: np.ndarray, ends: np.ndarray) -> Figure:
+    """True against predicted numbers, with the line where both are the same."""
+    with rc_context(STYLE):
+        figure = new(4.2, 4.2)
+        axes = figure.add_subplot()
+        axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
+        axes.scatter(predicted, true, s=9, alpha=0.5, color=BLUE)
+        axes.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def trials(points: Mapping[str, Sequence[tuple[float, float]]], y: str) -> Figure:
+    """A panel an option: its value in each trial against what came of it, on a logarithmic axis where it spans much."""
+    with rc_context(STYLE):
+        figure = new(3 * max(len(points), 1), 2.8)
+        grid = figure.subplots(1, max(len(points), 1), sharey=True, squeeze=False)[0]
+        for axes, (name, pairs) in zip(grid, points.items(), strict=False):
+            xs, ys = np.array(pairs, float).T
+            axes.scatter(xs, ys, s=14, color=BLUE)
+            axes.set(xlabel=name)
+            if xs.min() > 0 and xs.max() > 30 * xs.min():
+                axes.set_xscale("log")
+        grid[0].set_ylabel(y)
+    return figure
+
+
+def bars(names: Sequence[str], values: np.ndarray, label: str, errors: np.ndarray | None = None) -> Figure:
+    """Horizontal bars, the first on top; negative ones in orange; `errors` are half widths."""
+    with rc_context(STYLE):
+        figure = new(6, 0.8 + 0.24 * len(names))
+        axes = figure.add_subplot()
+        places = np.arange(len(names))[::-1]
+        axes.barh(places, values, xerr=errors, color=[BLUE if v >= 0 else ORANGE for v in values], ecolor=GREY)
+        axes.set_yticks(places, [_short(name, 40) for name in names])
+        axes.set(xlabel=label)
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+def panels(
+    series: Mapping[str, tuple[Sequence[float] | Sequence[str], np.ndarray]], y: str, columns: int = 3
+) -> Figure:
+    """A small plot by name, all of the same height: a line over numbers, bars over names."""
+    rows = -(-len(series) // columns)
+    with rc_context(STYLE):
+        figure = new(3 * columns, 2.4 * rows)
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axes, (name, (xs, ys)) in zip(grid, series.items(), strict=False):
+            if xs and isinstance(xs[0], str):
+                axes.bar(np.arange(len(xs)), ys, color=BLUE)
+                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], rotation=45, fontsize=7)
+            else:
+                axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
+            axes.set_title(_short(name, 30))
+        for axes in grid[len(series) :]:
+            axes.set_visible(False)
+        for axes in grid[::columns]:
+            axes.set_ylabel(y)
+    return figure
+
+
 def gallery(
     images: np.ndarray, captions: Sequence[str], right: Sequence[bool] | None = None, columns: int = 8
 ) -> Figure:

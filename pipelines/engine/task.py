@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 if TYPE_CHECKING:
     from pipelines.engine.train import Run
 
-VERBS = ("train", "evaluate", "predict", "export", "explain", "find-lr")
+VERBS = ("train", "evaluate", "predict", "export", "explain", "find-lr", "tune")
 EXPORTS = ("savedmodel", "litert", "onnx")
 
 
@@ -45,10 +45,13 @@ class Task:
         inputs: Spec and the arguments of `predict` to raw inputs.
         inputs_help: What these arguments can be.
         example: Spec and a NumPy generator to a batch of one model input, on which an export is checked.
+        finish: Options, data and trained model to the model that is saved and used (calibrated, say, or without what
+            only training needs), and to what spec.json gets in addition.
         phases: Options to the parts of the training, where there are several.
         load_test: Options and spec of a run to data of which all is the test part.
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
         formats: Further formats of `predict`: rows to text.
+        space: Options that `tune` searches beside the learning rate and the weight decay, with their ranges.
     """
 
     name: str
@@ -65,10 +68,12 @@ class Task:
     inputs: Callable[..., Iterable[Any]]
     inputs_help: str
     example: Callable[..., Any] | None = None
+    finish: Callable[..., tuple[Any, dict[str, Any]]] | None = None
     phases: Callable[..., Any] = _one_phase
     load_test: Callable[..., Any] | None = None
     explain: Callable[..., Any] | None = None
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
+    space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def verbs(self) -> tuple[str, ...]:
@@ -78,7 +83,11 @@ class Task:
 
     @property
     def prog(self) -> str:
-        return f"python -m pipelines.{self.name}"
+        return f"python -m {self.module}"
+
+    @property
+    def module(self) -> str:
+        return f"pipelines.{self.name}"
 
     def main(self, argv: Sequence[str] | None = None) -> None:
         """Runs the verb that `argv` names; errors of the user end with one line and exit status 2."""
@@ -193,6 +202,32 @@ class Task:
         from pipelines.engine import find_lr
 
         find_lr.find(self, config)
+
+    def _tune_command(self, argv: Sequence[str]) -> None:
+        description = "Search for better options; all options of train may follow and are the same for all trials."
+        parser = cli.OneLineParser(prog=f"{self.prog} tune", description=description, allow_abbrev=False)
+        parser.add_argument("--trials", type=int, default=30, help="trials of the study in all (default: 30)")
+        parser.add_argument("--processes", type=int, default=1, help="processes that work on it (default: 1)")
+        parser.add_argument(
+            "--space", help="YAML file: options with {low, high, log} or {choices}; by default the task's"
+        )
+        parser.add_argument("--study", default="study", help="its name; the same goes on where it was (default: study)")
+        parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+        options, rest = parser.parse_known_args(argv)
+        if options.trials < 1 or options.processes < 1:
+            raise UserError("--trials and --processes must be at least 1")
+        config, resume = cli.parse_train(self.config, self.prog, self.description, "tune", rest)
+        if resume is not None:
+            raise UserError("tune goes on with a study by --study, not by --resume")
+        from pipelines.engine import backend
+
+        backend.select(config.run.backend)
+        from pipelines.engine import tune
+
+        tune.tune(
+            self, config, trials=options.trials, processes=options.processes, space=options.space, study=options.study,
+            worker=options.worker, argv=["tune", *argv],
+        )  # fmt: skip
 
     def _prepare(self, path: str) -> Any:
         from pipelines.engine import backend

@@ -115,13 +115,17 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
 
 
 def _finish(
-    task: Task, config: TrainConfig, data: Data, model: keras.Model, history: fit.History, run: RunDir, validation: Any
-) -> Run:
+    task: Task, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir,
+    validation: Any,
+) -> Run:  # fmt: skip
     from pipelines.engine import figures, tensorboard
     from pipelines.engine.files import whole
 
+    model, more = task.finish(config, data, trained) if task.finish is not None else (trained, {})
     with whole(run.model) as aside:
         model.save(aside)
+    if more:
+        write_json(run.spec, {**run.read_spec(), **more})
     start = time.perf_counter()
     assessment: Assessment = task.assess(config, data, model)
     seconds = sum(row["seconds"] for row in history.rows)
@@ -141,7 +145,7 @@ def _finish(
         ]),
     ]  # fmt: skip
     if config.tensorboard.enabled:
-        tensorboard.write(run, config, model, assessment, validation)
+        tensorboard.write(run, config, trained, assessment, validation)
     write_csv(run.predictions, assessment.predictions)
     report.save_figures(run.figures, sections)
     report.write_report(

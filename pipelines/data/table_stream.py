@@ -1,0 +1,203 @@
+"""Parquet files larger than memory: encoded once to disk, block by block, and read back by row."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.data import summary as summaries
+from pipelines.data import table_kinds
+from pipelines.data.table_config import TableDataConfig
+from pipelines.data.table_encode import Encoder
+from pipelines.data.table_sources import RawTable
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.data.tables import TableParts
+
+BLOCK = 65_536
+SAMPLE = 200_000
+HELD = 200_000
+
+
+class DiskRows:
+    """float32 (N, D) in a file; indexing gives arrays in memory. The file goes when the last reference goes.
+
+    The file is mapped for each reading anew, so that what was read does not stay in this process.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self.path, self.shape = path, shape
+        self._remove = weakref.finalize(self, _remove, path)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.array(np.memmap(self.path, np.float32, "r", shape=self.shape)[key])
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+class RowNames(Sequence[str]):
+    """`row 0`, `row 1` ... of the rows of a file, made when they are asked for."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        return f"row {self.rows[i]}" if not isinstance(i, slice) else RowNames(self.rows[i])
+
+
+def is_large(config: TableDataConfig, source: str) -> bool:
+    """Whether the source is a Parquet file with more rows than `stream_rows`."""
+    path = Path(source).expanduser()
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path).metadata.num_rows > config.stream_rows
+    except Exception:  # what is wrong with the file is said where it is read
+        return False
+
+
+def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
+    """Reads a Parquet file in three passes, of which none holds more than a block and a sample.
+
+    The first draws the sample from which kinds, encoder and target are learned, the second encodes all rows, of which
+    those for training go to disk. Rows go to their parts by chance alone, by their number and the seed.
+
+    Raises:
+        UserError: An option needs all rows in memory, or the file cannot be used.
+    """
+    from pipelines.data import tables
+
+    for option in ("group_column", "time_column", "split_column", "limit"):
+        if getattr(config, option) is not None:
+            raise UserError(
+                f"data.{option} needs all rows in memory: raise data.stream_rows above the {config.stream_rows:,} rows"
+            )
+    path = Path(config.source).expanduser()
+    part_of, total = _parts(path, config, seed)
+    sample = _sample(path, part_of, seed)
+    raw = RawTable({"train": sample})
+    columns = tables.target_columns(raw, config)
+    away = {*columns, *config.drop, config.duration}
+    needed = [*columns, *([config.duration] if config.duration else [])]
+    known = sample.dropna(subset=needed)
+    target = tables.target_of(known, columns, config)
+    target = tables.fitted(target, tables.target_values(known, target, config.source))
+    features = known.drop(columns=[c for c in known if c in away])
+    kinds = table_kinds.kinds_of(features, config.kinds)
+    encoder = Encoder.fit(features, kinds, config.numbers, config.max_categories)
+    handle, name = tempfile.mkstemp(prefix="rows-", suffix=".f32")
+    os.close(handle)
+    aside = Path(name)
+    values: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
+    held: dict[int, list[tuple[pd.DataFrame, np.ndarray, np.ndarray]]] = {1: [], 2: []}
+    skipped: list[tuple[str, str]] = []
+    try:
+        with open(aside, "wb") as file:
+            for start, frame in _blocks(path):
+                missing = frame[needed].isna().any(axis=1).to_numpy()
+                skipped += [(f"row {start + i}", f"no {needed[0]}") for i in np.flatnonzero(missing)]
+                if len(skipped) > config.max_broken:
+                    raise UserError(
+                        f"more than data.max_broken = {config.max_broken} rows of {path} have no {needed[0]}, "
+                        f"among them {skipped[0][0]}"
+                    )
+                part = np.where(missing, -1, part_of[start : start + len(frame)])
+                for number in (0, 1, 2):
+                    mask = part == number
+                    if not mask.any():
+                        continue
+                    chosen = frame[mask]
+                    known_values = tables.target_values(chosen, target, str(path))
+                    numbers = np.flatnonzero(mask) + start
+                    if number:
+                        held[number].append((chosen, known_values, numbers))
+                    else:
+                        file.write(encoder.encode(chosen).tobytes())
+                        values.append(known_values)
+                        rows.append(numbers)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    if not values or not all(held.values()):
+        aside.unlink(missing_ok=True)
+        raise UserError(f"data.source {path}: a part is empty; there are too few rows")
+    train_values = np.concatenate(values)
+    train = tables.TablePart(
+        features.reset_index(drop=True), DiskRows(aside, (len(train_values), encoder.width)), train_values,
+        RowNames(np.concatenate(rows)),
+    )  # fmt: skip
+    parts = {"train": train}
+    for number, name in ((1, "val"), (2, "test")):
+        frame = pd.concat([f for f, _, _ in held[number]], ignore_index=True)
+        frame = frame.drop(columns=[c for c in frame if c in away])
+        labels = np.concatenate([v for _, v, _ in held[number]])
+        parts[name] = tables.TablePart(
+            frame, encoder.encode(frame), labels, RowNames(np.concatenate([r for _, _, r in held[number]]))
+        )
+    learned = tables.TablePart(features, encoder.encode(features), tables.target_values(known, target, str(path)), [])
+    notes = [
+        *raw.notes,
+        f"{total:,} rows are streamed from {path.name}; kinds and encoders are learned from {len(known):,} of them",
+        *table_kinds.describe(kinds),
+        *tables.leaks(encoder, learned, target, seed),
+    ]
+    counts = {name: tables.counts(part, target) for name, part in parts.items()}
+    summary = summaries.DataSummary(counts, skipped, [], _fingerprint(path), notes)
+    return tables.TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
+
+
+def _parts(path: Path, config: TableDataConfig, seed: int) -> tuple[np.ndarray, int]:
+    """int8 (N,): 0 for train, 1 for val, 2 for test, -1 for a held-out row too many; and N."""
+    import pyarrow.parquet as pq
+
+    total = pq.ParquetFile(path).metadata.num_rows
+    drawn = np.random.default_rng([seed, 5]).random(total, np.float32)
+    test = min(config.test_fraction, HELD / total)
+    val = min(config.val_fraction * (1 - config.test_fraction), HELD / total)
+    return np.where(drawn < test, 2, np.where(drawn < test + val, 1, 0)).astype(np.int8), total
+
+
+def _sample(path: Path, part_of: np.ndarray, seed: int) -> pd.DataFrame:
+    """About `SAMPLE` rows of the training part."""
+    share = min(1.0, SAMPLE / (part_of == 0).sum())
+    drawn = (part_of == 0) & (np.random.default_rng([seed, 6]).random(len(part_of), np.float32) < share)
+    return pd.concat([frame[drawn[start : start + len(frame)]] for start, frame in _blocks(path)], ignore_index=True)
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Number of the first row, and a frame, of each block."""
+    import pyarrow.parquet as pq
+
+    start = 0
+    for batch in pq.ParquetFile(path).iter_batches(BLOCK):
+        frame = batch.to_pandas()
+        yield start, frame
+        start += len(frame)
+
+
+def _fingerprint(path: Path) -> str:
+    whole = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            whole.update(block)
+    return whole.hexdigest()

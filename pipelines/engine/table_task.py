@@ -1,0 +1,390 @@
+"""What the tasks on tables share: data, model, training, decisions, prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data.table_config import TableDataConfig
+from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from pipelines.inspect.decision_config import DecisionConfig
+from pipelines.models.tabular_config import TableModelConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.data.table_sources import RawTable
+    from pipelines.data.tables import TableParts
+
+# jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
+EVALUATION_BATCH = 4096
+BIN_ROWS = 200_000
+# New rows are compared with the training part when there are enough for a difference to mean something.
+DRIFT_ROWS, DRIFT_INDEX = 100, 0.25
+RATES = {"tabm": 2e-3, "mlp": 1e-2, "ft-transformer": 3e-4}
+SPACE: dict[str, dict[str, Any]] = {
+    "model.dropout": {"low": 0.0, "high": 0.5},
+    "model.width": {"choices": [64, 128, 256]},
+    "model.depth": {"low": 1, "high": 4},
+    "model.bins": {"low": 4, "high": 64, "log": True},
+}
+
+
+@dataclass
+class TableConfig(TrainConfig):
+    """Options of a task on tables."""
+
+    data: TableDataConfig = field(default_factory=TableDataConfig)
+    model: TableModelConfig = field(default_factory=TableModelConfig)
+    decide: DecisionConfig = field(default_factory=DecisionConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", weight_decay=3e-4))
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("constant", warmup=0.0))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=100, batch_size=256))
+    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=16))
+
+
+def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
+    from pipelines.data.table_stream import is_large
+    from pipelines.data.tables import load_tables
+    from pipelines.errors import UserError
+
+    if config.fit.imbalance == "focal":
+        raise UserError("fit.imbalance focal is not for tables: take weights, effective-number or oversample")
+    if is_large(config.data, config.data.source):
+        # So many rows need no copies that leave some out.
+        config.model.folds, config.model.ensemble = False, 1
+    folds = config.model.ensemble if config.model.folds and config.model.own else 0
+    data = load_tables(config.data, samples, seed=config.run.seed, folds=folds)
+    if config.fit.imbalance != "none" and data.target.problem != "classes":
+        raise UserError(f"fit.imbalance {config.fit.imbalance} needs classes, but {data.target.columns[0]} is none")
+    return data
+
+
+def load_test(config: TableConfig, spec: dict[str, Any], samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
+    from pipelines.data.tables import load_test_tables
+
+    return load_test_tables(config.data, samples, spec)
+
+
+def build_model(config: TableConfig, data: TableParts) -> Any:
+    from pipelines.errors import UserError
+    from pipelines.models import custom, tabular
+
+    options, target = config.model, data.target
+    classes = target.problem != "number"
+    if config.optimizer.learning_rate is None and options.own:
+        config.optimizer.learning_rate = RATES[options.builder]
+    if not options.own:
+        if target.problem == "survival":
+            raise UserError(
+                f"model.builder {options.builder}: survival is for our own models: tabm, mlp, ft-transformer"
+            )
+        return custom.build(options.builder, (data.encoder.width,), target.outputs[0])
+    blocks = data.encoder.blocks
+    layout = tabular.Layout(data.encoder.numeric, [b.size for b in blocks if not b.numeric])
+    common: dict[str, Any] = {name: getattr(options, name) for name in ("ensemble", "width", "depth", "dropout")}
+    if options.builder == "ft-transformer":
+        return tabular.ft_transformer(layout, target.outputs, classes, **common)
+    bins = tabular.bins_of(data.train.x[:BIN_ROWS][:, : layout.numeric], options.bins)
+    common |= {"embedding": options.embedding, "scale": options.scale}
+    if options.builder == "mlp":
+        return tabular.mlp(layout, target.outputs, classes, bins, **common)
+    return tabular.tabm(
+        layout,
+        target.outputs,
+        classes,
+        bins,
+        members=options.members,
+        embedding_width=options.embedding_width,
+        **common,
+    )
+
+
+def objective(config: TableConfig, data: TableParts) -> Any:
+    import keras
+
+    from pipelines.engine.fit import Objective
+    from pipelines.losses import LogLikelihood
+
+    if data.target.problem == "number":
+        return Objective(
+            keras.losses.MeanSquaredError(), [keras.metrics.MeanSquaredError(name="mse")], "val_mse", "min"
+        )
+    own = config.model.own
+    options: dict[str, Any] = {"normalized": own, "axes": 2 if own else 1}
+    loss = LogLikelihood(config.fit.label_smoothing, **options)
+    metrics: list[Any] = [keras.metrics.MeanMetricWrapper(LogLikelihood(**options).call, name="log_loss")]
+    if data.target.problem == "classes":
+        metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
+    return Objective(loss, metrics, "val_log_loss", "min")
+
+
+def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
+    """Rows, targets and weights; for our own models with an axis of copies, each with its own weight of a row."""
+    import numpy as np
+
+    from pipelines.data.stream import Stream, ordered
+    from pipelines.engine.imbalance import class_weights, draw_probabilities
+
+    target, copies = data.target, config.model.ensemble
+    trained, judged = data.train, data.val
+    if data.folds is not None:
+        trained = judged = data.pooled()
+    weights = np.ones(len(trained), np.float32)
+    probabilities = None
+    if target.problem == "classes":
+        number = len(target.classes)
+        weights = class_weights(trained.values, number, config.fit.imbalance).astype(np.float32)[trained.values]
+        if config.fit.imbalance == "oversample":
+            probabilities = draw_probabilities(trained.values, number)
+
+    def reader(part: Any, training: bool) -> Any:
+        def read(indices: Any) -> tuple[Any, ...]:
+            y = target.encode(part.values[indices])
+            weight = weights[indices] if training else np.ones(len(indices), np.float32)
+            if config.model.own:
+                y = np.repeat(y[:, None], copies, axis=1)
+                weight = np.repeat(weight[:, None], copies, axis=1)
+                if data.folds is not None:
+                    left_out = data.folds[indices, None] == np.arange(copies)
+                    weight = weight * (left_out != training)
+            return part.x[indices], y, weight
+
+        return read
+
+    axes = (copies,) if config.model.own else ()
+    signature = [((data.encoder.width,), np.float32), ((*axes, *target.outputs), np.float32), (axes, np.float32)]
+    stream = Stream(
+        reader(trained, True), signature, len(trained), batch_size=config.fit.batch_size, seed=config.run.seed,
+        probabilities=probabilities,
+    )  # fmt: skip
+    return stream, ordered(reader(judged, False), signature, len(judged), batch_size=EVALUATION_BATCH)
+
+
+def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    own = config.model.builder.partition(":")[0]
+    return {
+        "target": asdict(data.target),
+        "encoder": data.encoder.to_json(),
+        "kinds": data.kinds,
+        "reasons": config.decide.reasons,
+        "modules": ["pipelines.models.tabular" if config.model.own else own],
+    }
+
+
+def answers(model: Any, x: np.ndarray) -> np.ndarray:
+    """The model's outputs float64 (N, ...) for encoded rows (N, D)."""
+    import numpy as np
+    from keras import ops
+
+    starts = range(0, len(x), EVALUATION_BATCH)
+    parts = [model.predict_on_batch(x[start : start + EVALUATION_BATCH]) for start in starts]
+    return np.concatenate([np.asarray(ops.convert_to_numpy(part), np.float64) for part in parts])
+
+
+def decisions(config: TableConfig, data: TableParts, model: Any) -> dict[str, Any]:
+    """What is learned on validation: calibration, threshold, and how wide an answer must be."""
+    import numpy as np
+
+    from pipelines.inspect import decide
+
+    if data.decisions is not None:
+        return data.decisions
+    options = config.decide
+    part, got = judged(data, model)
+    if data.target.problem == "classes":
+        return decide.fit(
+            got, part.values, kind=options.calibration, miss=options.miss, alarm=options.alarm,
+            coverage=options.coverage,
+        )  # fmt: skip
+    if data.target.problem == "survival":
+        return {}
+    errors = np.abs(numbers(got, data.target) - part.values)
+    # The order statistic of split conformal prediction (Lei et al., 2018).
+    rank = min(int(np.ceil((len(errors) + 1) * options.coverage)), len(errors))
+    return {"half_width": np.sort(errors, axis=0)[rank - 1].tolist(), "coverage": options.coverage}
+
+
+def judged(data: TableParts, model: Any) -> tuple[Any, np.ndarray]:
+    """Rows that were not learned from, and the answers to them: with folds, of the copy that left the row out."""
+    import numpy as np
+
+    from pipelines.models.tabular import copies
+
+    if data.folds is None:
+        return data.val, answers(model, data.val.x)
+    part = data.pooled()
+    return part, answers(copies(model), part.x)[np.arange(len(part)), data.folds]
+
+
+def finish(config: TableConfig, data: TableParts, trained: Any) -> tuple[Any, dict[str, Any]]:
+    """The model that is kept, with the copies' answers as one, and what is decided on its answers to validation rows."""
+    from pipelines.models.tabular import averaged
+
+    model = averaged(trained, data.target.problem != "number") if config.model.own else trained
+    return model, {"decisions": decisions(config, data, model)}
+
+
+def numbers(got: np.ndarray, target: Any) -> np.ndarray:
+    """The model's scaled numbers (N, T) as the target's own."""
+    import numpy as np
+
+    return got * np.array(target.scale) + np.array(target.center)
+
+
+def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
+    from pipelines.data.table_sources import SUFFIXES, from_stdin
+    from pipelines.engine.apply import expand
+
+    if list(arguments) == ["-"]:
+        return [from_stdin()]
+    return list(expand(arguments, SUFFIXES, "tables"))
+
+
+def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Rows for each row of each input: a file, a DataFrame, a dictionary or a list of dictionaries."""
+    from pipelines.data.table_encode import Encoder
+    from pipelines.data.tables import Target
+    from pipelines.errors import UserError
+
+    target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
+    for source in inputs:
+        try:
+            name, frame = frame_of(source)
+            x = encoder.encode(frame)
+        except UserError as error:
+            yield {"input": str(source), "error": str(error)}
+            continue
+        _tell_drift(name, frame, x, encoder)
+        for start in range(0, len(frame), EVALUATION_BATCH):
+            block = x[start : start + EVALUATION_BATCH]
+            rows = _rows(model, spec, target, encoder, block)
+            for number, row in enumerate(rows, start):
+                yield {"input": f"{name}:{number}" if len(frame) > 1 or name else "row", **row}
+
+
+def frame_of(source: Any) -> tuple[str, Any]:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from pipelines.data.table_sources import read_file
+    from pipelines.errors import UserError
+
+    if isinstance(source, pd.DataFrame):
+        return "row", source.reset_index(drop=True)
+    if isinstance(source, Mapping):
+        return "row", pd.DataFrame([source])
+    if isinstance(source, list):
+        return "row", pd.DataFrame(source)
+    path = Path(source)
+    if not path.is_file():
+        raise UserError(f"input not found: {source}")
+    return path.name, read_file(path).parts["all"]
+
+
+def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any) -> None:
+    """Says where new rows are unlike those of the training."""
+    from pipelines.engine.console import say
+
+    for column, count in encoder.unknown(frame).items():
+        say(f"warning: {name}: {count} of {len(frame)} rows have a {column} that the training part has not")
+    if len(frame) < DRIFT_ROWS:
+        return
+    moved = [f"{block} ({index:.2f})" for block, index in encoder.drift(x) if index > DRIFT_INDEX]
+    if moved:
+        say(f"warning: {name}: distributed unlike the training part (index above {DRIFT_INDEX}): {', '.join(moved)}")
+
+
+def _rows(model: Any, spec: dict[str, Any], target: Any, encoder: Any, x: np.ndarray) -> Iterator[dict[str, Any]]:
+    import numpy as np
+
+    from pipelines.inspect import decide
+    from pipelines.inspect.survival import risk, survival_curves
+
+    got, learned = answers(model, x), spec["decisions"]
+    if target.problem == "number":
+        half = np.array(learned["half_width"])
+        for row in numbers(got, target):
+            found = {name: _short(v) for name, v in zip(target.columns, row, strict=True)}
+            low = {f"{n}_low": _short(v - h) for n, v, h in zip(target.columns, row, half, strict=True)}
+            high = {f"{n}_high": _short(v + h) for n, v, h in zip(target.columns, row, half, strict=True)}
+            yield {**found, **low, **high}
+        return
+    if target.problem == "survival":
+        curves = survival_curves(got)
+        for index, curve in zip(risk(got), curves, strict=True):
+            below = np.flatnonzero(curve < 0.5)
+            median = _short(target.edges[below[0] + 1]) if len(below) else None
+            shares = {f"s_{edge:g}": round(float(s), 6) for edge, s in zip(target.edges[1:], curve, strict=True)}
+            yield {"risk": round(float(index), 6), "median": median, **shares}
+        return
+    p = decide.apply(learned, got)
+    labels, sets = decide.chosen(learned, p), decide.possible(learned, p)
+    named = reasons(model, encoder, x, labels, spec["reasons"]) if spec["reasons"] else [""] * len(x)
+    for k, row, held, why in zip(labels, p, sets, named, strict=True):
+        possible = [name for name, inside in zip(target.classes, held, strict=True) if inside]
+        yield {
+            "label": target.classes[k],
+            "confidence": round(float(row[k]), 6),
+            "possible": "|".join(possible),
+            "unsure": len(possible) != 1,
+            **{f"p_{name}": round(float(v), 6) for name, v in zip(target.classes, row, strict=True)},
+            "reasons": why,
+        }
+
+
+def reasons(model: Any, encoder: Any, x: np.ndarray, labels: np.ndarray, number: int) -> list[str]:
+    """For each row the columns that speak most for its label."""
+    import numpy as np
+
+    from pipelines.inspect.explain import integrated_gradients_of_rows
+
+    by_column = encoder.by_column(integrated_gradients_of_rows(model, x, labels))
+    names = [column.name for column in encoder.columns]
+    top = np.argsort(-by_column, axis=1)[:, :number]
+    return [
+        "; ".join(f"{names[j]} {row[j]:+.2f}" for j in chosen if row[j] > 0)
+        for row, chosen in zip(by_column, top, strict=True)
+    ]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def columns(spec: dict[str, Any]) -> list[str]:
+    from pipelines.data.tables import Target
+
+    target = Target(**spec["target"])
+    if target.problem == "number":
+        own = [f"{name}{suffix}" for suffix in ("", "_low", "_high") for name in target.columns]
+    elif target.problem == "survival":
+        own = ["risk", "median", *(f"s_{edge:g}" for edge in target.edges[1:])]
+    else:
+        own = ["label", "confidence", "possible", "unsure", *(f"p_{name}" for name in target.classes), "reasons"]
+    return ["input", *own, "error"]
+
+
+def example(spec: dict[str, Any], generator: Any) -> Any:
+    from pipelines.data.table_encode import Encoder
+
+    return generator.normal(size=(1, Encoder.from_json(spec["encoder"]).width)).astype("float32")
+
+
+def with_frames(train: Callable[..., Any]) -> Callable[..., Any]:
+    """`train` that also takes a pandas DataFrame, or what a loader may return, as `data`."""
+
+    def train_on(*, data: Any = None, **options: Any) -> Any:
+        if data is None:
+            return train(**options)
+        if isinstance(data, (str, TableDataConfig)) or (isinstance(data, Mapping) and "source" in data):
+            return train(data=data, **options)
+        from pipelines.data.table_sources import in_memory
+
+        return train(data=in_memory(data), **options)
+
+    return train_on

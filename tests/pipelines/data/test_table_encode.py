@@ -1,0 +1,173 @@
+"""Encoders against SciPy and pandas, and what they must never do: learn from other parts, or fail on new values."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm, rankdata
+
+from pipelines.data import table_kinds
+from pipelines.data.table_encode import Encoder, Scale
+from pipelines.errors import UserError
+
+DAYS = pd.date_range("2020-01-01", periods=60, freq="17D")
+FRAME = pd.DataFrame(
+    {
+        "income": np.random.default_rng(0).lognormal(8, 2, 60),
+        "age": np.random.default_rng(1).integers(18, 90, 60),
+        "job": ["cook", "clerk", "smith"] * 20,
+        "owner": [True, False] * 30,
+        "grade": [f"{a}{b}" for a in "ABC" for b in range(1, 6)] * 4,
+        "opened": DAYS.astype(str),
+        "rownames": np.arange(60),
+        "uuid": [f"f{i:04x}" for i in range(60)],
+        "comment": [f"the {i} people were all very content" for i in range(60)],
+        "country": "ES",
+        "price": [f"$1,{i:03d}.50" for i in range(60)],
+    }
+)
+KINDS = {
+    "income": "number", "age": "number", "job": "category", "owner": "category", "grade": "ordinal", "opened": "date",
+    "rownames": "identifier", "uuid": "identifier", "comment": "text", "country": "constant", "price": "number",
+}  # fmt: skip
+
+
+def encoder(frame=FRAME, numbers="quantile", categories=64, **kinds):
+    return Encoder.fit(frame, table_kinds.kinds_of(frame, kinds), numbers, categories)
+
+
+def test_kinds_are_guessed():
+    assert table_kinds.kinds_of(FRAME, {}) == KINDS
+    assert table_kinds.kinds_of(FRAME, {"age": "category"})["age"] == "category"
+    with pytest.raises(UserError, match="no column 'agee'"):
+        table_kinds.kinds_of(FRAME, {"agee": "number"})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1.5, None, 2.5, 4.0] * 10, "number"), ([None] * 30, "constant"), (["x"] * 29 + [None], "category"),
+        ([0, 1] * 15, "category"), (["12", "13", "?", *map(str, range(40))], "number"), (["2020-01-01", "2021-05-06"] * 15, "category"),
+        (pd.Categorical(["low", "high", "mid"] * 10, ["low", "mid", "high"], ordered=True), "ordinal"),
+        ([f"C{i % 7}" for i in range(30)], "ordinal"), (["x1", "y20", "z3", "a9"] * 9, "category"),
+        (np.random.default_rng(0).permutation(100), "identifier"), (np.arange(100) * 3, "number"),
+    ],
+)  # fmt: skip
+def test_kind_of(values, kind):
+    assert table_kinds.guess(pd.Series(values, name="c")) == kind
+
+
+def test_text_numbers_and_dates():
+    got = table_kinds.numbers(pd.Series(["$1,200.5", "12 %", "-3", "x", "1,5", None]))
+    np.testing.assert_array_equal(got.isna(), [False, False, False, True, True, True])
+    assert got[:3].tolist() == [1200.5, 12, -3]
+    assert table_kinds.dates(pd.Series(["2020-02-01", "no"])).isna().tolist() == [False, True]
+    assert table_kinds.texts(pd.Series([1.0, np.nan, 2.5])).tolist() == ["1", None, "2.5"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=3, max_size=60))
+def test_quantile_scale_is_scipys_ranks(values):
+    x = np.array(values, np.float64)
+    if len(np.unique(x)) < 2:
+        return
+    ranks = (rankdata(x) - 0.5) / len(x)
+    expected = norm.ppf(np.clip(ranks, 0.5 / len(x), 1 - 0.5 / len(x)))
+    expected = (expected - expected.mean()) / expected.std()
+    np.testing.assert_allclose(Scale.fit(x, "quantile")(x), expected, atol=1e-9)
+
+
+def test_many_values_are_kept_as_few_knots():
+    x = np.random.default_rng(0).lognormal(0, 3, 20_000)
+    scale = Scale.fit(x, "quantile")
+    assert len(scale.knots) <= 512
+    got = scale(x)
+    assert abs(got.mean()) < 0.01
+    assert abs(got.std() - 1) < 0.02
+    assert np.corrcoef(got, norm.ppf((rankdata(x) - 0.5) / len(x)))[0, 1] > 0.999
+
+
+def test_robust_scale_is_that_of_realmlp():
+    x = np.array([0.0, 1, 2, 3, 100])
+    scaled = (x - 2) / 2
+    np.testing.assert_allclose(Scale.fit(x, "robust")(x), scaled / np.sqrt(1 + (scaled / 3) ** 2))
+    assert Scale.fit(np.ones(5), "robust")(np.array([1.0, np.nan])).tolist() == [0, 0]
+
+
+def test_blocks_and_values():
+    found = encoder()
+    x = found.encode(FRAME)
+    assert x.shape == (60, found.width)
+    assert x.dtype == np.float32
+    assert [b.numeric for b in found.blocks] == sorted((b.numeric for b in found.blocks), reverse=True)
+    by_name = dict(zip([b.name for b in found.blocks], found.split(x), strict=True))
+    assert by_name["job"].tolist() == pd.get_dummies(FRAME["job"])[["clerk", "cook", "smith"]].to_numpy(float).tolist()
+    assert np.corrcoef(rankdata(by_name["grade"][:, 0]), rankdata(FRAME["grade"]))[0, 1] == pytest.approx(1)
+    months = 2 * np.pi * DAYS.month / 12
+    np.testing.assert_allclose(by_name["opened month (sin)"][:, 0], np.sin(months), atol=1e-6)
+    again = Encoder.from_json(json.loads(json.dumps(found.to_json())))
+    np.testing.assert_array_equal(again.encode(FRAME), x)
+
+
+def test_new_missing_and_rare_values():
+    train = FRAME.assign(job=["cook", "clerk"] * 29 + ["king", "pope"])
+    train.loc[3:6, "income"] = np.nan
+    found = encoder(train)
+    column = next(c for c in found.columns if c.name == "job")
+    assert column.levels == ["clerk", "cook"]
+    assert column.other
+    new = train.head(3).assign(job=["bishop", None, "cook"], income=[np.nan, np.inf, 1e12], grade=["Z9", "A1", None])
+    x = found.encode(new)
+    assert np.isfinite(x).all()
+    parts = dict(zip([b.name for b in found.blocks], found.split(x), strict=True))
+    assert parts["job"].tolist() == [[0, 0, 1], [0, 0, 0], [0, 1, 0]]
+    assert parts["income is missing"][:, 0].tolist() == [1, 1, 0]
+    assert found.unknown(new) == {"grade": 1}
+
+
+def test_only_the_training_part_is_learned_from():
+    found = encoder(FRAME.head(30))
+    known = json.dumps(found.to_json())
+    found.encode(FRAME.tail(30))
+    assert json.dumps(found.to_json()) == known
+    assert max(next(c for c in found.columns if c.name == "income").scale.knots) == FRAME["income"][:30].max()
+
+
+def test_many_categories_share_a_place():
+    train = pd.DataFrame({"city": [f"c{i % 200}" for i in range(4000)], "x": np.arange(4000) % 7})
+    found = Encoder.fit(train, {"city": "category", "x": "number"}, "quantile", 10)
+    city = found.split(found.encode(train))[1]
+    assert city.shape[1] == 11
+    assert (city.sum(1) == 1).all()
+
+
+def test_sums_by_column():
+    found = encoder()
+    values = np.random.default_rng(0).normal(size=(4, found.width))
+    got = found.by_column(values)
+    assert got.sum(1) == pytest.approx(values.sum(1))
+    job = [c.name for c in found.columns].index("job")
+    start = sum(b.size for b in found.blocks[: [b.name for b in found.blocks].index("job")])
+    np.testing.assert_allclose(got[:, job], values[:, start : start + 3].sum(1))
+
+
+def test_drift_is_seen_where_it_is():
+    generator = np.random.default_rng(0)
+    train = pd.DataFrame({"a": generator.normal(size=4000), "b": generator.choice(["x", "y"], 4000)})
+    found = encoder(train)
+    same = pd.DataFrame({"a": generator.normal(size=1000), "b": generator.choice(["x", "y"], 1000)})
+    assert max(index for _, index in found.drift(found.encode(same))) < 0.1
+    moved = same.assign(a=same["a"] + 1)
+    drift = dict(found.drift(found.encode(moved)))
+    assert drift["a"] > 0.5
+    assert drift["b"] < 0.1
+
+
+def test_missing_column_and_nothing_left():
+    with pytest.raises(UserError, match="lacks the column 'income'"):
+        encoder().encode(FRAME.drop(columns="income"))
+    with pytest.raises(UserError, match="no column is left"):
+        encoder(FRAME[["rownames", "country"]])

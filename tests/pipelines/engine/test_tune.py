@@ -1,0 +1,111 @@
+"""tune: searched options, several processes, going on after a crash, and its errors."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipelines import finance
+from pipelines.errors import UserError
+
+optuna = pytest.importorskip("optuna")
+
+OPTIONS = ["--data", "t.csv", "--epochs", "4", "--batch_size", "32", "--members", "2", "--ensemble", "1",
+           "--folds", "false", "--model.embedding", "none"]  # fmt: skip
+SPACE = {
+    "optimizer.learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
+    "width": {"choices": [4, 8]},
+    "model.depth": {"low": 1, "high": 2},
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "target": (x[:, 0] > 0).astype(int)}).to_csv("t.csv", index=False)
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    return tmp_path
+
+
+def run(*argv):
+    finance.TASK.main(["tune", *argv, *OPTIONS])
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "trials.csv").open()))
+
+
+def test_tune_goes_on_and_its_best_trains(here, capsys):
+    run("--trials", "3", "--space", "space.yaml")
+    folder = here / "runs" / "finance" / "study"
+    assert len(rows(folder)) == 3
+    study = optuna.load_study(study_name="study", storage=optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))))  # fmt: skip
+    trial = study.ask()  # a process that dies in the middle of a trial
+    trial.suggest_float("optimizer.learning_rate", 1e-4, 0.1, log=True)
+    run("--trials", "6", "--space", "space.yaml")
+    found = rows(folder)
+    assert len(found) >= 6
+    assert "fail" in {row["state"] for row in found}
+    values = [float(row["val_log_loss"]) for row in found if row["state"] == "complete"]
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    chosen = min((row for row in found if row["state"] == "complete"), key=lambda row: float(row["val_log_loss"]))
+    assert best["optimizer"]["learning_rate"] == pytest.approx(float(chosen["optimizer.learning_rate"]))
+    assert best["model"]["width"] == int(chosen["model.width"])
+    finance.TASK.main(["--config", str(folder / "best.yaml"), "--run.name", "best", "--resamples", "10"])
+    history = list(csv.DictReader((here / "runs/finance/best/history.csv").open()))
+    assert min(float(row["val_log_loss"]) for row in history) == pytest.approx(min(values), rel=1e-3)
+    assert (folder / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_several_processes(here):
+    run("--trials", "5", "--processes", "2", "--space", "space.yaml")
+    assert len(rows(here / "runs/finance/study")) >= 5
+
+
+def test_hopeless_trials_are_cut_short(here, monkeypatch):
+    from pipelines.engine import tune
+
+    def never(*args, **kwargs):
+        raise UserError("cannot be")
+
+    monkeypatch.setattr(tune, "run_trial", lambda task, config, data, trial, anew: trial.number + 0.0)
+    run("--trials", "2")
+    assert json.loads((here / "runs/finance/study/study.json").read_text())["monitor"] == "val_log_loss"
+    monkeypatch.setattr(tune, "run_trial", never)
+    with pytest.raises(SystemExit):
+        run("--trials", "2", "--study", "other")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--trials", "0"], "at least 1"), (["--space", "nowhere.yaml"], "cannot be read"),
+        (["--trials", "x"], "invalid int"),
+        (["--space", "a.yaml"], "must be {low, high}"), (["--space", "b.yaml"], "unknown option --model.widht"),
+        (["--space", "c.yaml"], "expected options"), (["--study", "taken"], "is no study"),
+        (["--epohcs", "3"], "did you mean"),
+    ],
+)  # fmt: skip
+def test_errors(here, capsys, argv, words):
+    (here / "a.yaml").write_text("width: {low: 3}")
+    (here / "b.yaml").write_text("model.widht: {low: 3, high: 4}")
+    (here / "c.yaml").write_text("[]")
+    (here / "runs/finance/taken").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stop:
+        run(*argv)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_another_space_is_another_study(here, capsys):
+    (here / "runs/finance/study").mkdir(parents=True)
+    (here / "runs/finance/study/study.json").write_text(json.dumps({"space": {}}))
+    with pytest.raises(SystemExit):
+        run("--trials", "2")
+    assert "began with another space" in capsys.readouterr().err

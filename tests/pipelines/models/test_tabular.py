@@ -1,0 +1,199 @@
+"""Our networks against the authors' own PyTorch code, and against what they must do."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from pipelines.models.tabular import (
+    BatchEnsembleDense,
+    FrontScale,
+    Layout,
+    MemberDense,
+    MemberMean,
+    NTKDense,
+    Periodic,
+    PiecewiseLinear,
+    Tokens,
+    bins_of,
+    ft_transformer,
+    mlp,
+    tabm,
+)
+
+X = np.random.default_rng(0).normal(size=(200, 5)).astype("float32")
+X[:, 4] = np.round(X[:, 4])
+HOT = np.eye(3, dtype="float32")[np.arange(200) % 3]
+LAYOUT = Layout(5, [3])
+ROWS = np.concatenate([X, HOT], 1)
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def tensor(torch, x):
+    return torch.tensor(np.asarray(x))
+
+
+@pytest.mark.parametrize("kind", ["piecewise", "periodic", "none"])
+def test_tabm_is_that_of_its_authors(kind):
+    """Their weights in our network give their outputs."""
+    tabm_package = pytest.importorskip("tabm")
+    import rtdl_num_embeddings as rtdl
+    import torch
+
+    torch.manual_seed(0)
+    bins = bins_of(X, 16)
+    theirs_bins = [tensor(torch, np.array(edges, "float32")) for edges in bins]
+    embeddings = {
+        "piecewise": lambda: rtdl.PiecewiseLinearEmbeddings(theirs_bins, 6, activation=False, version="B"),
+        "periodic": lambda: rtdl.PeriodicEmbeddings(5, 6, n_frequencies=12, frequency_init_scale=0.1, lite=False),
+        "none": lambda: None,
+    }[kind]()
+    theirs = tabm_package.TabM.make(
+        n_num_features=5, cat_cardinalities=[3], d_out=4, num_embeddings=embeddings, n_blocks=2, d_block=24, k=8
+    )
+    with torch.no_grad():
+        for p in theirs.parameters():  # factors and pieces that begin with ones and zeros would hide mistakes
+            p.add_(0.1 * torch.randn_like(p))
+    ours = tabm(LAYOUT, (4,), True, bins, members=8, width=24, embedding=kind, embedding_width=6, scale=0.1)
+    layers = [layer for layer in ours.layers if layer.weights]
+    if kind == "piecewise":
+        e = theirs.num_module
+        layers.pop(0).set_weights([x.detach().numpy() for x in (e.linear0.weight, e.linear0.bias, e.linear.weight)])
+    if kind == "periodic":
+        e = theirs.num_module
+        layers.pop(0).set_weights([x.detach().numpy() for x in (e.periodic.weight, e.linear.weight, e.linear.bias)])
+    for layer, block in zip(layers[:2], theirs.backbone.blocks, strict=True):
+        b = block[0]
+        layer.set_weights([x.detach().numpy() for x in (b.weight.T, b.r, b.s, b.bias)])
+    layers[2].set_weights([x.detach().numpy() for x in (theirs.output.weight, theirs.output.bias)])
+    theirs.eval()
+    with torch.no_grad():
+        logits = theirs(tensor(torch, X), tensor(torch, HOT.argmax(1)[:, None]))
+        expected = logits.softmax(-1).mean(1).log().numpy()
+    np.testing.assert_allclose(array(ours(ROWS, training=False)), expected, atol=1e-5)
+
+
+def test_piecewise_encoding_is_that_of_the_paper():
+    """Equation 1 of the paper, one number at a time."""
+    bins = [[-1.0, 0.0, 2.0], [0.0, 1.0]]
+    layer = PiecewiseLinear(bins, 2)
+    layer.build((None, 2))
+    kernel = np.random.default_rng(0).normal(size=(2, 2, 2)).astype("float32")
+    layer.set_weights([np.zeros((2, 2)), np.zeros((2, 2)), kernel])
+    points = np.array([[-1.5, -1], [-0.5, 0.5], [1.0, 2.0], [3.0, 0.0]], "float32")
+    got = array(layer(points))
+    for row, (a, b) in enumerate(points):
+        first = [min((a + 1) / 1, 1), max((a - 0) / 2, 0)]  # the ends go on past the bins
+        np.testing.assert_allclose(got[row, 0], np.array(first) @ kernel[0], rtol=1e-5)
+        np.testing.assert_allclose(got[row, 1], b * kernel[1, 1], rtol=1e-5, atol=1e-6)
+
+
+def test_bins_are_the_quantiles_of_the_authors():
+    rtdl = pytest.importorskip("rtdl_num_embeddings")
+    import torch
+
+    ours, theirs = bins_of(X, 16), rtdl.compute_bins(tensor(torch, X), n_bins=16)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), atol=1e-6)
+    assert bins_of(np.ones((4, 1)), 8) == [[1.0, 2.0]]
+
+
+@pytest.mark.backend
+def test_members_learn_alone_and_are_judged_together():
+    logits = np.random.default_rng(1).normal(size=(6, 4, 3)).astype("float32")
+    target = np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2]]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    layer = MemberMean(True)
+    own = -(target[:, None] * log_p).sum(-1).mean(1)
+    np.testing.assert_allclose(-(target * array(layer(logits, training=True))).sum(-1), own, rtol=1e-5)
+    together = np.log(np.exp(log_p).mean(1))
+    np.testing.assert_allclose(array(layer(logits, training=False)), together, rtol=1e-5, atol=1e-6)
+    numbers = MemberMean(False)
+    mean = array(numbers(logits, training=True))
+    y = logits[:, 0] + 1
+    squared = np.square(y - mean).mean() + float(numbers.losses[0])
+    np.testing.assert_allclose(squared, np.square(y[:, None] - logits).mean(), rtol=1e-5)
+
+
+def test_first_factors_are_the_same_within_a_chunk():
+    layer = BatchEnsembleDense(4, 6, "signs", [2, 3])
+    layer.build((None, 5))
+    factors = array(layer.input_factors)
+    assert set(np.unique(factors)) == {-1.0, 1.0}
+    assert (factors[:, 0] == factors[:, 1]).all()
+    assert (factors[:, 2:] == factors[:, 2:3]).all()
+    biases = array(layer.bias)
+    assert (biases == biases[0]).all()
+    with pytest.raises(ValueError, match="chunks add up to 5, but there are 7 inputs"):
+        BatchEnsembleDense(4, 6, "signs", [2, 3]).build((None, 7))
+    with pytest.raises(ValueError, match="factors must be"):
+        BatchEnsembleDense(4, 6, "zeros")
+
+
+BUILD = {
+    "tabm": lambda outputs, classes: tabm(LAYOUT, outputs, classes, bins_of(X, 8), members=4, width=16, ensemble=2),
+    "periodic": lambda outputs, classes: tabm(
+        LAYOUT, outputs, classes, bins_of(X, 8), members=4, width=16, embedding="periodic"
+    ),
+    "mlp": lambda outputs, classes: mlp(LAYOUT, outputs, classes, bins_of(X, 8), width=16, ensemble=2),
+    "ft": lambda outputs, classes: ft_transformer(LAYOUT, outputs, classes, width=16, depth=2, ensemble=2),
+}
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize(("outputs", "classes"), [((3,), True), ((2,), False), ((4, 2), True)])
+def test_networks_learn_and_survive_saving(name, outputs, classes, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = BUILD[name](outputs, classes)
+    y = np.stack([X[:, 0] * X[:, 1], X[:, 2]], 1)
+    if classes:
+        shape = (len(X), *outputs[:-1])
+        y = np.eye(outputs[-1], dtype="float32")[
+            np.broadcast_to((X[:, 0] > 0).astype(int).reshape(-1, *[1] * (len(shape) - 1)), shape)
+        ]
+
+    def loss(true, got):
+        return -ops.mean(ops.sum(true * got, -1)) if classes else ops.mean(ops.square(true - got))
+
+    model.compile(keras.optimizers.Adam(0.01), loss, jit_compile=keras.backend.backend() == "jax")
+    before = model.evaluate(ROWS, y, verbose=0)
+    model.fit(ROWS, y, epochs=15, verbose=0)
+    assert model.evaluate(ROWS, y, verbose=0) < 0.7 * before
+    expected = model.predict(ROWS, verbose=0)
+    assert expected.shape == (len(X), *outputs)
+    if classes:
+        np.testing.assert_allclose(np.exp(expected).sum(-1), 1, rtol=1e-4)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras", compile=False)
+    np.testing.assert_allclose(again.predict(ROWS, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (PiecewiseLinear(bins_of(X, 4), 3), (2, 5)), (Periodic(3, 4, 0.5), (2, 5)), (Periodic(3, 4, 0.5, True), (2, 5)),
+        (BatchEnsembleDense(4, 3), (2, 5)), (MemberDense(4), (2, 3, 5)), (MemberMean(True), (2, 3, 5)),
+        (FrontScale(), (2, 5)), (NTKDense(3), (2, 5)), (Tokens(2, [1, 2], 4), (2, 5)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)  # fmt: skip
+def test_shapes_and_configurations(layer, shape):
+    x = np.ones(shape, "float32")
+    y = layer(x)
+    assert tuple(y.shape) == tuple(layer.compute_output_shape(shape))
+    copy = type(layer).from_config(layer.get_config())
+    copy.build(shape)
+    copy.set_weights(layer.get_weights())
+    np.testing.assert_allclose(array(copy(x)), array(y), rtol=1e-6)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="rising edges"):
+        PiecewiseLinear([[1.0, 1.0]], 3)
+    with pytest.raises(ValueError, match="too small"):
+        Periodic(0, 4, 0.5)
