@@ -12,16 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.engine import table_task
-from pipelines.engine.table_task import TableConfig
+from pipelines.engine.table_config import TableConfig
 from pipelines.engine.task import Task
 from pipelines.inspect.decision_config import DecisionConfig
-
-if TYPE_CHECKING:
-    from pipelines.data.table_sources import RawTable
-    from pipelines.data.tables import TableParts
 
 
 @dataclass
@@ -31,14 +27,14 @@ class Config(TableConfig):
     decide: DecisionConfig = field(default_factory=lambda: DecisionConfig(miss=5.0))
 
 
-def credit() -> RawTable:
+def credit() -> Any:
     """Loans of a Spanish bank: credit_data of the R package modeldata, after Delgado et al."""
     from pipelines.data.table_sources import rdataset
 
     return rdataset("modeldata/credit_data", target="Status")
 
 
-def lending_club() -> RawTable:
+def lending_club() -> Any:
     """Loans between people: lending_club of the R package modeldata."""
     from pipelines.data.table_sources import rdataset
 
@@ -48,7 +44,7 @@ def lending_club() -> RawTable:
 SAMPLES: dict[str, Callable[[], Any]] = {"sample": credit, "credit_data": credit, "lending_club": lending_club}
 
 
-def assess(config: Config, data: TableParts, model: Any) -> Any:
+def assess(config: Config, data: Any, model: Any) -> Any:
     from pipelines.engine import table_report
 
     return table_report.assess(config, data, model, medical=False)

@@ -12,15 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.engine import table_task
-from pipelines.engine.table_task import TableConfig
+from pipelines.engine.table_config import TableConfig
 from pipelines.engine.task import Task
-
-if TYPE_CHECKING:
-    from pipelines.data.table_sources import RawTable
-    from pipelines.data.tables import TableParts
 
 
 @dataclass
@@ -28,21 +24,21 @@ class Config(TableConfig):
     """Options of medical."""
 
 
-def breast_cancer() -> RawTable:
+def breast_cancer() -> Any:
     """Cell nuclei of 569 breast tumours: Wisconsin Diagnostic Breast Cancer (Street, Wolberg & Mangasarian, 1993)."""
     from pipelines.data.table_sources import sklearn
 
     return sklearn("breast_cancer")
 
 
-def flchain() -> RawTable:
+def flchain() -> Any:
     """Free light chains in the blood and death: flchain of the R package survival (Dispenzieri et al., 2012)."""
     from pipelines.data.table_sources import rdataset
 
     return rdataset("survival/flchain", target="death", drop=("futime", "chapter"))
 
 
-def flchain_survival() -> RawTable:
+def flchain_survival() -> Any:
     """The same, with the time under observation."""
     from pipelines.data.table_sources import rdataset
 
@@ -59,7 +55,7 @@ SAMPLES: dict[str, Callable[[], Any]] = {
 }
 
 
-def assess(config: Config, data: TableParts, model: Any) -> Any:
+def assess(config: Config, data: Any, model: Any) -> Any:
     from pipelines.engine import table_report
 
     return table_report.assess(config, data, model, medical=True)

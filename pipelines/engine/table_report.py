@@ -18,7 +18,7 @@ from pipelines.metrics import Estimate, bootstrap
 
 if TYPE_CHECKING:
     from pipelines.data.tables import TableParts
-    from pipelines.engine.table_task import TableConfig
+    from pipelines.engine.table_config import TableConfig
 
 LINEAR_ROWS = 100_000
 SHOWN_COLUMNS = 8

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data.table_config import TableDataConfig
-from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from pipelines.inspect.decision_config import DecisionConfig
-from pipelines.models.tabular_config import TableModelConfig
+from pipelines.engine.table_config import TableConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +13,6 @@ if TYPE_CHECKING:
     from pipelines.data.table_sources import RawTable
     from pipelines.data.tables import TableParts
 
-# jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 4096
 BIN_ROWS = 200_000
 # New rows are compared with the training part when there are enough for a difference to mean something.
@@ -29,19 +24,6 @@ SPACE: dict[str, dict[str, Any]] = {
     "model.depth": {"low": 1, "high": 4},
     "model.bins": {"low": 4, "high": 64, "log": True},
 }
-
-
-@dataclass
-class TableConfig(TrainConfig):
-    """Options of a task on tables."""
-
-    data: TableDataConfig = field(default_factory=TableDataConfig)
-    model: TableModelConfig = field(default_factory=TableModelConfig)
-    decide: DecisionConfig = field(default_factory=DecisionConfig)
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", weight_decay=3e-4))
-    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("constant", warmup=0.0))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=100, batch_size=256))
-    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=16))
 
 
 def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
@@ -221,7 +203,7 @@ def judged(data: TableParts, model: Any) -> tuple[Any, np.ndarray]:
 
 
 def finish(config: TableConfig, data: TableParts, trained: Any) -> tuple[Any, dict[str, Any]]:
-    """The model that is kept, with the copies' answers as one, and what is decided on its answers to validation rows."""
+    """The model that is kept, with the copies' answers as one, and what is decided on its answers in validation."""
     from pipelines.models.tabular import averaged
 
     model = averaged(trained, data.target.problem != "number") if config.model.own else trained
