@@ -50,11 +50,11 @@ def assess(config: Config, data: Any, model: Any) -> Any:
     return table_report.assess(config, data, model, medical=False)
 
 
-def load_data(config: Config) -> TableParts:
+def load_data(config: Config) -> Any:
     return table_task.load_data(config, SAMPLES)
 
 
-def load_test(config: Config, spec: dict[str, Any]) -> TableParts:
+def load_test(config: Config, spec: dict[str, Any]) -> Any:
     return table_task.load_test(config, spec, SAMPLES)
 
 

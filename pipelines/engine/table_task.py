@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.data.table_config import TableDataConfig
 from pipelines.engine.table_config import TableConfig
 
 if TYPE_CHECKING:
