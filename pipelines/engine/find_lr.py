@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import regularizers
 from callbacks import find_learning_rate
 from optimizers import registry
 from pipelines.engine import backend, fit
@@ -34,15 +33,14 @@ def find(task: Task, config: TrainConfig) -> float:
     backend.prepare(config.run.seed, config.run.deterministic, config.fit.precision)
     data = task.load_data(config)
     model = task.build_model(config, data)
-    if config.regularizer.name != "none":
-        regularizers.apply(model, config.regularizer.name, config.regularizer.strength)
     fit.compile_model(model, config, task.objective(config, data), steps=STEPS)
     model.steps_per_execution = 1  # the loss of each step counts
     stream, _ = task.batches(config, data)
     usual = config.optimizer.learning_rate or registry.record(config.optimizer.name).defaults["learning_rate"]
-    found = find_learning_rate(
-        model, stream.dataset, lowest=BELOW * usual, highest=ABOVE * usual, steps=STEPS, shuffle=False
-    )
+    with fit.regularized(model, config):
+        found = find_learning_rate(
+            model, stream.dataset, lowest=BELOW * usual, highest=ABOVE * usual, steps=STEPS, shuffle=False
+        )
     try:
         rate = float(f"{found.suggestion:.2g}")
         figure = found.figure()

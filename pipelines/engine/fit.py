@@ -117,7 +117,7 @@ def compile_model(
     model: keras.Model, config: TrainConfig, objective: Objective, *, steps: int, rate_factor: float = 1.0
 ) -> None:
     """Compiles with the configured optimizer and a schedule over `steps` steps."""
-    with _regularized(model, config):  # a model that is not fit for it is known before anything is written
+    with regularized(model, config):  # a model that is not fit for it is known before anything is written
         pass
     options = config.optimizer
     peak = options.learning_rate or registry.record(options.name).defaults["learning_rate"]
@@ -175,7 +175,7 @@ def fit(
 
     phases = phases or [Phase("main", config.fit.epochs)]
     history = History(run.history)
-    with _regularized(model, config):
+    with regularized(model, config):
         for number, phase in enumerate(phases):
             later = [run.checkpoints / p.name for p in phases[number + 1 :]]
             if resume and any(any(folder.glob("epoch-*.npz")) for folder in later):
@@ -185,7 +185,7 @@ def fit(
 
 
 @contextmanager
-def _regularized(model: keras.Model, config: TrainConfig) -> Iterator[None]:
+def regularized(model: keras.Model, config: TrainConfig) -> Iterator[None]:
     """The penalty is there while the model is trained; what is saved needs nothing but its layers."""
     options = config.regularizer
     if options.name == "none":

@@ -101,7 +101,8 @@ def _classes(config: TableConfig, data: TableParts, model: Any, medical: bool) -
     for row, k, of_row in zip(predictions, names, p, strict=True):
         row["decision"] = target.classes[k]
         row |= {f"p_{name}": round(float(v), 6) for name, v in zip(target.classes, of_row, strict=True)}
-    return Assessment(metrics, headline, predictions, sections)
+    curves = (result.labels, result.probabilities, result.classes)
+    return Assessment(metrics, headline, predictions, sections, curves)
 
 
 def linear_probabilities(data: TableParts) -> np.ndarray | None:

@@ -11,6 +11,8 @@ import numpy as np
 from callbacks import features, write_embeddings, write_figures, write_hparams, write_pr_curves
 from pipelines.engine import report
 from pipelines.engine.config import TrainConfig, to_dict
+from pipelines.engine.console import say
+from pipelines.engine.files import one_line
 
 if TYPE_CHECKING:
     from pipelines.engine.run_dir import RunDir
@@ -31,7 +33,10 @@ def write(run: RunDir, config: TrainConfig, model: keras.Model, assessment: Asse
         if config.tensorboard.figures and len(names) <= CURVES:
             write_pr_curves(run.tensorboard / "test", labels, probabilities, names, step)
         if config.tensorboard.embeddings:
-            _write_embeddings(run, config, model, validation, names)
+            try:
+                _write_embeddings(run, config, model, validation, names)
+            except Exception as error:  # of a model of the user's own, say; the run is not to be lost for it
+                say(f"note: no embeddings for TensorBoard: {one_line(error)}")
     began = run.environment.stat().st_mtime
     write_hparams(run.tensorboard / "hparams", _settings(config), scores(assessment.metrics), step, started=began)
 
@@ -58,10 +63,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 def _write_embeddings(
     run: RunDir, config: TrainConfig, model: keras.Model, validation: Any, names: Sequence[str]
 ) -> None:
-    try:
-        body = features(model)
-    except ValueError:
-        return  # a model of the user's own, which is not made of layers in a graph
+    body = features(model)
     inputs: list[Any] = []
     labels: list[np.ndarray] = []
     wanted = config.tensorboard.embeddings
@@ -72,7 +74,8 @@ def _write_embeddings(
             break
     x = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:wanted], *inputs)
     y = np.concatenate(labels)[:wanted]
-    true = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
+    one_hot = y.ndim > 1 and y.shape[-1] == len(names)
+    true = (y.argmax(-1) if one_hot else y).reshape(len(y), -1)[:, 0].astype(int)  # of an ensemble, the first's
     points = body.predict(x, batch_size=256, verbose=0)
     pictures = isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8 and x.shape[-1] in (1, 3)
     columns = {"label": [names[k] for k in true], "sample": list(range(len(true)))}
