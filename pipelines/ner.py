@@ -157,15 +157,17 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
 
 
 def spec(config: Config, data: TagParts) -> dict[str, Any]:
-    own = config.model.builder.partition(":")[0]
-    modules = {"lstm": "pipelines.models.taggers", "transformer": "pipelines.models.taggers"}
-    extra = ["keras_hub", "pipelines.models.backbones"] if config.model.pretrained else [modules.get(own, own)]
+    modules = ["pipelines.models.taggers"]
+    if config.model.pretrained:
+        modules += ["keras_hub", "pipelines.models.backbones"]
+    elif ":" in config.model.builder:
+        modules.append(config.model.builder.partition(":")[0])
     return {
         "types": list(data.types),
         "scheme": config.model.scheme,
         "max_tokens": config.data.max_tokens,
         "encoder": data.encoded[0].to_json(),
-        "modules": ["pipelines.models.taggers", *(m for m in extra if m != "pipelines.models.taggers")],
+        "modules": modules,
     }
 
 
