@@ -189,10 +189,13 @@ def _blocks(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
     import pyarrow.parquet as pq
 
     start = 0
-    for batch in pq.ParquetFile(path).iter_batches(BLOCK):
-        frame = batch.to_pandas()
-        yield start, frame
-        start += len(frame)
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        for group in range(file.metadata.num_row_groups):
+            # Over all groups at once, the reader would keep those that it has read.
+            for batch in file.iter_batches(BLOCK, row_groups=[group]):
+                frame = batch.to_pandas()
+                yield start, frame
+                start += len(frame)
 
 
 def _fingerprint(path: Path) -> str:

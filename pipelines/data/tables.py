@@ -66,8 +66,8 @@ class Target:
         Args:
             values: (N,) class numbers, (N, T) numbers, or (N, 2) times and events.
 
-        An interval that a row has not lived through under observation is zero in both places, so that it counts
-        for nothing in the likelihood (Gensheimer & Narasimhan, "A scalable discrete-time survival model", 2019).
+        An interval of which a row was seen less than half is zero in both places, so that it counts for nothing in
+        the likelihood (Gensheimer & Narasimhan, "A scalable discrete-time survival model for neural networks", 2019).
         """
         if self.problem == "classes":
             return np.eye(len(self.classes), dtype=np.float32)[values]
@@ -77,7 +77,9 @@ class Target:
         time, event = values[:, :1], values[:, 1:] == 1
         died = event & (time > edges[:-1]) & (time <= edges[1:])
         died[:, 0] |= event[:, 0] & (time[:, 0] <= edges[0])
-        return np.stack([time > edges[1:], died], axis=2).astype(np.float32)
+        middle = (edges[:-1] + edges[1:]) / 2
+        survived = np.where(event, time > edges[1:], time >= middle)
+        return np.stack([survived, died], axis=2).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

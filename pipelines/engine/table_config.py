@@ -22,5 +22,5 @@ class TableConfig(TrainConfig):
     decide: DecisionConfig = field(default_factory=DecisionConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", weight_decay=3e-4))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("constant", warmup=0.0))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=100, batch_size=256))
-    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=16))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=60, batch_size=128))
+    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=6))

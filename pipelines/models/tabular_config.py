@@ -30,15 +30,15 @@ class TableModelConfig:
     """
 
     builder: str = "tabm"
-    members: int = 32
+    members: int = 16
     ensemble: int = 5
     folds: bool = True
-    width: int = 128
+    width: int = 96
     depth: int = 2
-    dropout: float = 0.1
+    dropout: float = 0.2
     embedding: Literal["piecewise", "periodic", "none"] = "piecewise"
-    embedding_width: int = 16
-    bins: int = 48
+    embedding_width: int = 8
+    bins: int = 16
     scale: float = 0.1
 
     def __post_init__(self) -> None:

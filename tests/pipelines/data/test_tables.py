@@ -179,10 +179,10 @@ def test_several_numbers():
 
 def test_survival_targets():
     target = Target(["died"], "survival", duration="t", edges=[0.0, 1.0, 2.0, 3.0])
-    values = np.array([[1.5, 1], [1.5, 0], [9.0, 0], [0.0, 1]])
+    values = np.array([[1.6, 1], [1.4, 0], [1.6, 0], [9.0, 0], [0.0, 1]])
     survived, died = np.moveaxis(target.encode(values), 2, 0)
-    assert survived.tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 0]]
-    assert died.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0]]
+    assert survived.tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0]]
+    assert died.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0]]
 
 
 def test_test_of_a_finished_run():
