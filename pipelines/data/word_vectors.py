@@ -142,8 +142,8 @@ def _fill(
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        opened: Any = gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")
-        with opened as file:
+        opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+        with opener(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if number <= 2 and b"\0" in line:
                     raise UserError(f"word vectors {path} are binary: expected the text format, or .npy")
