@@ -370,30 +370,15 @@ def _split(
     notes: list[str],
 ) -> dict[str, tuple[str, np.ndarray]]:
     """For each part the source's part that it comes from, and the numbers of its pictures."""
-    import numpy as np
+    from pipelines.data import split
 
-    from pipelines.data.split import stratified
-
-    def cut(origin: str, among: np.ndarray, fraction: float, salt: int) -> tuple[np.ndarray, np.ndarray]:
-        groups = raw.parts[origin].groups
-        keys: list[Any] = [groups[i] if groups else hashes[origin][i] for i in among]
-        if not groups and len(set(keys)) < len(keys):
-            notes.append(f"{len(keys) - len(set(keys))} pictures are copies of others and stay in the same part")
-        chosen = stratified(labels[origin][among], fraction, seed=seed + salt, groups=keys)
-        return among[~chosen], among[chosen]
-
+    keys: dict[str, Sequence[Any]] = {name: part.groups or hashes[name] for name, part in raw.parts.items()}
     origin = "train" if "train" in labels else "all"
-    rest = np.arange(len(labels[origin]))
-    index: dict[str, tuple[str, np.ndarray]] = {}
-    for part, fraction, salt in (("test", config.test_fraction, 1), ("val", config.val_fraction, 2)):
-        if part in labels:
-            index[part] = (part, np.arange(len(labels[part])))
-            continue
-        # The fraction is of all pictures, also for the part that is cut second.
-        share = fraction * len(labels[origin]) / len(rest)
-        rest, chosen = cut(origin, rest, min(share, 0.9), salt)
-        index[part] = (origin, chosen)
-        notes.append(f"the {part} part is a seeded, stratified {fraction:.0%} of the pictures")
-    if config.limit is not None and config.limit < len(rest):
-        _, rest = cut(origin, rest, config.limit / len(rest), 3)
-    return {"train": (origin, rest), "val": index["val"], "test": index["test"]}
+    if {"test", "val"} - set(labels) and not raw.parts[origin].groups:
+        copies = len(keys[origin]) - len(set(keys[origin]))
+        if copies:
+            notes.append(f"{copies} pictures are copies of others and stay in the same part")
+    return split.cut(
+        labels, keys, val_fraction=config.val_fraction, test_fraction=config.test_fraction, limit=config.limit,
+        seed=seed, what="pictures", notes=notes,
+    )  # fmt: skip

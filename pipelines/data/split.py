@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -46,3 +46,49 @@ def stratified(labels: np.ndarray, fraction: float, *, seed: int, groups: Sequen
             chosen[of_class[number]] = True
             taken += size
     return chosen
+
+
+def cut(
+    labels: Mapping[str, np.ndarray],
+    keys: Mapping[str, Sequence[Hashable]],
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    limit: int | None,
+    seed: int,
+    what: str,
+    notes: list[str],
+) -> dict[str, tuple[str, np.ndarray]]:
+    """For each part the source's part that it comes from, and the numbers of its samples there.
+
+    Args:
+        labels: By the source's part (`train`, `val`, `test`, or `all`), integers to stratify by.
+        keys: By the source's part, a key a sample; those with the same stay together.
+        val_fraction: Part of all samples for validation, where the source has no part for it.
+        test_fraction: Part of all samples for the test, likewise.
+        limit: Most training samples.
+        seed: Seed of the choice.
+        what: Plural of a sample, for the notes.
+        notes: Gets a line for each part that is made.
+    """
+
+    def divide(among: np.ndarray, fraction: float, salt: int) -> tuple[np.ndarray, np.ndarray]:
+        groups = [keys[origin][i] for i in among]
+        chosen = stratified(labels[origin][among], fraction, seed=seed + salt, groups=groups)
+        return among[~chosen], among[chosen]
+
+    origin = "train" if "train" in labels else "all"
+    rest = np.arange(len(labels[origin]))
+    index: dict[str, tuple[str, np.ndarray]] = {}
+    for part, fraction, salt in (("test", test_fraction, 1), ("val", val_fraction, 2)):
+        if part in labels:
+            index[part] = (part, np.arange(len(labels[part])))
+            continue
+        # The fraction is of all samples, also for the part that is cut second.
+        share = fraction * len(labels[origin]) / len(rest)
+        rest, chosen = divide(rest, min(share, 0.9), salt)
+        index[part] = (origin, chosen)
+        notes.append(f"the {part} part is a seeded, stratified {fraction:.0%} of the {what}")
+    if limit is not None and limit < len(rest):
+        _, rest = divide(rest, limit / len(rest), 3)
+    return {"train": (origin, rest), "val": index["val"], "test": index["test"]}

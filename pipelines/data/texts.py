@@ -1,0 +1,243 @@
+"""Texts with a class each, or several labels: reading, checking, splitting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data import summary as summaries
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.data.text_config import TextDataConfig
+    from pipelines.data.text_sources import Raw
+
+SEVERAL = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part.
+
+    Args:
+        texts: N texts.
+        labels: int64 (N,) numbers of the classes, or, where a text may have several labels, float32 (N, K) of 0 and 1.
+        names: N names for reports.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    names: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class TextParts:
+    """Texts ready for training and testing.
+
+    Args:
+        train, val, test: The parts.
+        classes: K names.
+        several: Whether a text may have any number of labels.
+        summary: What the report says about the data.
+        similar: Near-duplicates in different parts, as (part, number, part, number, similarity).
+    """
+
+    train: Part
+    val: Part
+    test: Part
+    classes: tuple[str, ...]
+    several: bool
+    summary: summaries.DataSummary
+    similar: list[tuple[str, int, str, int, float]]
+
+    def parts(self) -> dict[str, Part]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def assignment(self) -> list[dict[str, str]]:
+        """Which text is in which part, a row each."""
+        return [
+            {"part": name, "sample": part.names[i], "label": self.label(part.labels[i])}
+            for name, part in self.parts().items()
+            for i in range(len(part.texts))
+        ]
+
+    def label(self, value: Any) -> str:
+        """A number, or a row of 0 and 1, in words."""
+        if self.several:
+            return ", ".join(name for name, on in zip(self.classes, value, strict=True) if on) or "none"
+        return self.classes[int(value)]
+
+    def describe(self) -> str:
+        """One sentence."""
+        sizes = ", ".join(f"{len(part.texts):,} {name}" for name, part in self.parts().items())
+        kind = "labels, any number a text" if self.several else "classes"
+        return f"{sizes} texts with {len(self.classes)} {kind}."
+
+
+def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
+    """Reads, checks and splits the texts of a source.
+
+    Args:
+        config: Options.
+        seed: Seed of the split.
+
+    Raises:
+        UserError: The source cannot be used.
+    """
+    from pipelines.data import near_duplicates, split, text_sources
+    from pipelines.data.images import natural
+    from pipelines.errors import UserError
+
+    raw = text_sources.load(config, config.source)
+    _check_broken(raw, config)
+    named = {x for p in raw.parts.values() for label in p.labels for x in (label if raw.several else [label])}
+    classes = raw.classes or tuple(sorted(named, key=natural))
+    _enough(raw, classes, config)
+    labels = {name: numbers(part.labels, classes, raw.several) for name, part in raw.parts.items()}
+    notes = list(raw.notes)
+    everything = [(name, i) for name, part in raw.parts.items() for i in range(len(part.texts))]
+    texts = [raw.parts[name].texts[i] for name, i in everything]
+    links = near_duplicates.pairs(texts, config.near_duplicates or 1.0)
+    keys = _keys(raw, everything, near_duplicates.groups(len(texts), links), notes)
+    strata = {name: _strata(value, labels) for name, value in labels.items()}
+    index = split.cut(
+        strata, keys, val_fraction=config.val_fraction, test_fraction=config.test_fraction, limit=config.limit,
+        seed=seed, what="texts", notes=notes,
+    )  # fmt: skip
+    parts: dict[str, Part] = {}
+    for part, (origin, chosen) in index.items():
+        if not len(chosen):
+            raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few texts")
+        of = raw.parts[origin]
+        parts[part] = Part([of.texts[i] for i in chosen], labels[origin][chosen], [of.names[i] for i in chosen])
+    trained = counts_of(parts["train"], classes)
+    absent = [name for name in classes if counts_of(parts["test"], classes)[name] and not trained[name]]
+    if absent:
+        raise UserError(f"class {absent[0]!r} is in the test part, but not in the training part")
+    place = {(origin, int(i)): (part, n) for part, (origin, chosen) in index.items() for n, i in enumerate(chosen)}
+    similar = [
+        (*place[everything[i]], *place[everything[j]], similarity)
+        for i, j, similarity in links
+        if everything[i] in place and everything[j] in place and place[everything[i]][0] != place[everything[j]][0]
+    ]
+    return _finished(parts, classes, raw, notes, similar)
+
+
+def _finished(
+    parts: Mapping[str, Part], classes: tuple[str, ...], raw: Raw, notes: list[str], similar: list[Any]
+) -> TextParts:
+    from pipelines.data.near_duplicates import normalized
+
+    hashes = {name: [summaries.digest(t.encode()) for t in part.texts] for name, part in parts.items()}
+    same = {name: [summaries.digest(normalized(t).encode()) for t in part.texts] for name, part in parts.items()}
+    summary = summaries.DataSummary(
+        {name: counts_of(part, classes) for name, part in parts.items()},
+        raw.skipped,
+        summaries.duplicates(same, {name: part.names for name, part in parts.items()}),
+        summaries.fingerprint(hashes, {name: part.labels for name, part in parts.items()}),
+        notes,
+    )
+    return TextParts(parts["train"], parts["val"], parts["test"], classes, raw.several, summary, similar)
+
+
+def load_test_texts(config: TextDataConfig, spec: Mapping[str, Any]) -> TextParts:
+    """All texts of a source as the test part of a trained model.
+
+    Raises:
+        UserError: The source cannot be used, or has a class that the model does not know.
+    """
+    from pipelines.data import text_sources
+    from pipelines.errors import UserError
+
+    raw = text_sources.load(config, config.source)
+    _check_broken(raw, config)
+    chosen = [raw.parts["test"]] if "test" in raw.parts else list(raw.parts.values())
+    texts, names = [t for p in chosen for t in p.texts], [n for p in chosen for n in p.names]
+    labels = [label for p in chosen for label in p.labels]
+    classes, several = tuple(spec["classes"]), bool(spec["several"])
+    if several and not raw.several:
+        labels, raw.several = [[label] for label in labels], True
+    if raw.several and not several:
+        raise UserError(f"data {config.source} has several labels a text, but the model gives one")
+    unknown = sorted({x for label in labels for x in (label if several else [label])} - set(classes))
+    if unknown:
+        raise UserError(f"data {config.source} has the class {unknown[0]!r}, which the model does not know")
+    if not texts:
+        raise UserError(f"data {config.source} has no usable text")
+    part = Part(texts, numbers(labels, classes, several), names)
+    summary = summaries.DataSummary({"test": counts_of(part, classes)}, raw.skipped, [], "", raw.notes)
+    return TextParts(part, part, part, classes, several, summary, [])
+
+
+def numbers(labels: Sequence[Any], classes: Sequence[str], several: bool) -> np.ndarray:
+    """Labels in words as `Part.labels`."""
+    import numpy as np
+
+    number = {name: i for i, name in enumerate(classes)}
+    if not several:
+        return np.array([number[label] for label in labels], np.int64)
+    table = np.zeros((len(labels), len(classes)), np.float32)
+    for row, of_text in zip(table, labels, strict=True):
+        row[[number[label] for label in of_text]] = 1
+    return table
+
+
+def counts_of(part: Part, classes: Sequence[str]) -> dict[str, int]:
+    """Texts by class."""
+    import numpy as np
+
+    if part.labels.ndim == 2:
+        counts = part.labels.sum(0).astype(int)
+    else:
+        counts = np.bincount(part.labels, minlength=len(classes))
+    return dict(zip(classes, counts.tolist(), strict=True))
+
+
+def _strata(labels: np.ndarray, every: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What to stratify by: the class, or the rarest label of a text (K where it has none)."""
+    import numpy as np
+
+    if labels.ndim == 1:
+        return labels
+    counts = sum(table.sum(0) for table in every.values())
+    rarity = np.where(labels > 0, -counts, -np.inf)
+    return np.where(labels.any(1), rarity.argmax(1), labels.shape[1])
+
+
+def _keys(raw: Raw, everything: list[tuple[str, int]], linked: list[int], notes: list[str]) -> dict[str, list[Any]]:
+    keys: dict[str, list[Any]] = {name: list(part.groups or []) for name, part in raw.parts.items()}
+    for (name, _), group in zip(everything, linked, strict=True):
+        if raw.parts[name].groups is None:
+            keys[name].append(group)
+    origin = "train" if "train" in raw.parts else "all"
+    copies = len(keys[origin]) - len(set(keys[origin]))
+    if copies and raw.parts[origin].groups is None and {"val", "test"} - set(raw.parts):
+        notes.append(f"{copies} texts are nearly the same as others and stay in one part with them")
+    return keys
+
+
+def _check_broken(raw: Raw, config: TextDataConfig) -> None:
+    from pipelines.errors import UserError
+
+    if len(raw.skipped) > config.max_broken:
+        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
+        raise UserError(
+            f"{len(raw.skipped)} texts or rows of {config.source} are broken, more than data.max_broken = "
+            f"{config.max_broken}, among them {first}"
+        )
+
+
+def _enough(raw: Raw, classes: Sequence[str], config: TextDataConfig) -> None:
+    from pipelines.errors import UserError
+
+    if len(classes) < (1 if raw.several else 2):
+        found = f"only the class {classes[0]!r}" if classes else "no class"
+        raise UserError(f"data.source {config.source} has {found}; classification needs at least two")
+    training = raw.parts.get("train") or raw.parts["all"]
+    if len(training.labels) < 2 * len(classes):
+        raise UserError(
+            f"data.source {config.source} has {len(training.labels)} usable training texts for {len(classes)} "
+            "classes; at least two a class are needed"
+        )
