@@ -5,4 +5,5 @@ Nothing here imports keras, so that `--help` answers at once and the backend can
 
 TASKS = {
     "image_classify": "Which class does a picture show?",
+    "text_classify": "Which class, or which labels, does a text have?",
 }

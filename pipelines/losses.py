@@ -46,3 +46,9 @@ def classification_loss(imbalance: str, label_smoothing: float) -> keras.losses.
     if imbalance == "focal":
         return FocalLoss(label_smoothing=label_smoothing)
     return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+
+
+def multilabel_loss(imbalance: str, label_smoothing: float) -> keras.losses.Loss:
+    """The loss of a classifier that may give several labels, with logits and rows of 0 and 1."""
+    kind = keras.losses.BinaryFocalCrossentropy if imbalance == "focal" else keras.losses.BinaryCrossentropy
+    return kind(from_logits=True, label_smoothing=label_smoothing)

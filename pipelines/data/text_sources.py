@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 def fault(text: Any) -> str | None:
     """Why this is no text that can be classified, or none."""
+    if isinstance(text, Unreadable):
+        return text.reason
     if not isinstance(text, str):
         return f"not a text, but {type(text).__name__}"
     if not text.strip():
@@ -144,6 +147,58 @@ def choose(columns: Sequence[str], chosen: str | None, usual: Sequence[str], opt
         return chosen
     lower = {name.lower(): name for name in reversed(columns)}
     return next((lower[name] for name in usual if name in lower), None)
+
+
+def raw_texts(arguments: Sequence[str]) -> Iterator[Any]:
+    """What the arguments of `predict` stand for: text files, folders of them, tables, `-`, and else texts themselves.
+
+    Raises:
+        UserError: A table has no column of texts.
+    """
+    for argument in arguments:
+        path = Path(argument) if len(argument) < 1024 and "\0" not in argument else None
+        if argument == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin)
+        elif path is not None and path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS)
+            if not files:
+                raise UserError(f"no text files in the folder {argument}")
+            yield from map(_or_reason, files)
+        elif path is not None and path.is_file():
+            yield from _table_texts(path) if path.suffix.lower() in TABLES else [_or_reason(path)]
+        elif path is not None and path.suffix.lower() in (EXTENSIONS | TABLES) and " " not in argument:
+            raise UserError(f"input not found: {argument}")
+        else:
+            yield argument
+
+
+def _or_reason(path: Path) -> Any:
+    try:
+        return read_text(path)
+    except ValueError as error:
+        return Unreadable(f"{path}: {error}")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An input that could not be read as a text, and why."""
+
+    reason: str
+
+    def __repr__(self) -> str:
+        return self.reason
+
+
+def _table_texts(path: Path) -> Iterator[Any]:
+    column = None
+    for name, row in rows_of(path):
+        if isinstance(row, str):
+            yield Unreadable(f"{name}: {row}")
+            continue
+        column = column or choose(list(row), None, TEXT_NAMES, "text_column", path)
+        if column is None:
+            raise UserError(f"{path} has no column named {' or '.join(TEXT_NAMES)} (it has {', '.join(row)})")
+        yield row.get(column)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:

@@ -42,6 +42,7 @@ class TextParts:
         several: Whether a text may have any number of labels.
         summary: What the report says about the data.
         similar: Near-duplicates in different parts, as (part, number, part, number, similarity).
+        reader: How the model reads a text; none until it is learned from the training part.
     """
 
     train: Part
@@ -51,6 +52,7 @@ class TextParts:
     several: bool
     summary: summaries.DataSummary
     similar: list[tuple[str, int, str, int, float]]
+    reader: Any = None
 
     def parts(self) -> dict[str, Part]:
         return {"train": self.train, "val": self.val, "test": self.test}

@@ -49,6 +49,7 @@ class Task:
         load_test: Options and spec of a run to data of which all is the test part.
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
         formats: Further formats of `predict`: rows to text.
+        refine: Options, data and the trained model, which it may change before it is tested and saved.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Task:
     load_test: Callable[..., Any] | None = None
     explain: Callable[..., Any] | None = None
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
+    refine: Callable[..., None] | None = None
 
     @property
     def verbs(self) -> tuple[str, ...]:

@@ -108,6 +108,8 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
         except KeyboardInterrupt:
             say(f"interrupted; go on with: {task.prog} --resume {run}")
             raise
+        if task.refine is not None:
+            task.refine(config, data, model)
         return _finish(task, config, data, model, history, run)
 
 

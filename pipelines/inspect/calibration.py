@@ -80,3 +80,27 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
     """Mean distance between confidence and accuracy, 0 (calibrated) to 1; arguments as in `reliability`."""
     return reliability(labels, probabilities, bins).error
+
+
+def temperature(logits: np.ndarray, targets: np.ndarray, *, several: bool = False) -> float:
+    """The number by which logits are divided so that the log loss is the least, between 0.05 and 20.
+
+    Args:
+        logits: (N, K).
+        targets: (N, K) of 0 and 1.
+        several: The labels are independent of each other (sigmoid instead of softmax).
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_expit, log_softmax
+
+    def loss(log_temperature: float) -> float:
+        z = logits / np.exp(log_temperature)
+        if several:
+            return float(-(targets * log_expit(z) + (1 - targets) * log_expit(-z)).mean())
+        return float(-(targets * log_softmax(z, axis=1)).sum(axis=1).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))

@@ -1,0 +1,232 @@
+"""Texts as what a model reads: rows of token or n-gram numbers, long texts in overlapping windows."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipelines.data.vocabulary import WORD, Vocabulary
+
+# Rows are padded to a multiple of this, so that a backend that compiles for each shape has few of them.
+MULTIPLE = 16
+LEARN_BLOCK = 4096
+MIX, BITS = np.uint64(2654435761), np.uint64(2**32)  # Knuth's multiplicative hash
+SPACES = np.array([i for i in range(0x3001) if chr(i).isspace()], np.uint64)
+_WORD = re.compile(WORD)
+
+
+class TextInput(Protocol):
+    """How a text becomes numbers."""
+
+    @property
+    def pad(self) -> int: ...
+
+    def windows(self, texts: Sequence[str], *, places: bool = False) -> Windows:
+        """The texts cut and numbered; with `places` also where each number stands in its text."""
+        ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(eq=False)
+class Windows:
+    """Texts cut into windows, each a row for the model; a short text is one.
+
+    Args:
+        ids: W arrays of int32.
+        owner: int64 (W,): the number of the text that each belongs to, rising.
+        pad: Number that fills the rows.
+        places: For each window, if asked for, where its entries stand in the raw text: int32 (P, 3), the position of
+            the entry in the window, and start and end in characters; an entry may stand at several places, or at none.
+    """
+
+    ids: list[np.ndarray]
+    owner: np.ndarray
+    pad: int
+    places: list[np.ndarray]
+
+    def read(self, indices: Iterable[int]) -> np.ndarray:
+        """int32 (B, L) of some windows, padded to the longest of them."""
+        rows = [self.ids[i] for i in indices]
+        longest = max(map(len, rows), default=0)
+        table = np.full((len(rows), max(-(-longest // MULTIPLE), 1) * MULTIPLE), self.pad, np.int32)
+        for row, ids in zip(table, rows, strict=True):
+            row[: len(ids)] = ids
+        return table
+
+    @property
+    def share(self) -> np.ndarray:
+        """float32 (W,): one over the number of windows of the text, so that each text counts once."""
+        return (1 / np.bincount(self.owner))[self.owner].astype(np.float32)
+
+
+@dataclass(eq=False)
+class TokenInput:
+    """Tokens of a vocabulary, with the special ones that it wants around each window.
+
+    Args:
+        vocabulary: It.
+        length: Most tokens of a window, the special ones included.
+        overlap: Part of a window that the next one repeats.
+    """
+
+    vocabulary: Vocabulary
+    length: int
+    overlap: float = 0.25
+
+    @property
+    def pad(self) -> int:
+        return self.vocabulary.pad
+
+    def windows(self, texts: Sequence[str], *, places: bool = False) -> Windows:
+        prefix, suffix = self.vocabulary.prefix, self.vocabulary.suffix
+        room = self.length - len(prefix) - len(suffix)
+        windows = Windows([], np.zeros(0, np.int64), self.pad, [])
+        owner: list[int] = []
+        for number, encoded in enumerate(self.vocabulary.encode(texts)):
+            for start, end in spans(len(encoded.ids), room, self.overlap):
+                owner.append(number)
+                windows.ids.append(np.array([*prefix, *encoded.ids[start:end], *suffix], np.int32))
+                if places:
+                    at = np.array(encoded.offsets[start:end], np.int32).reshape(-1, 2)
+                    windows.places.append(np.column_stack([len(prefix) + np.arange(len(at), dtype=np.int32), at]))
+        windows.owner = np.array(owner, np.int64)
+        return windows
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "tokens", "vocabulary": self.vocabulary.to_json(), "length": self.length, "overlap": self.overlap,
+        }  # fmt: skip
+
+
+@dataclass(eq=False)
+class NgramInput:
+    """Runs of words and of characters, each hashed to 32 bits; those that the training texts have often are known.
+
+    Upper and lower case are one, and so are all runs of white space. Runs of characters go across words. A run counts
+    once a window, however often it stands there.
+
+    Args:
+        known: uint32 (V,), the hashes of the known runs, rising; the run of `known[i]` has the number i + 1.
+        words: Longest run of words.
+        low: Shortest run of characters.
+        high: Longest run of characters; 0 leaves them out.
+        length: Most words of a window.
+        overlap: Part of a window that the next one repeats.
+
+    Reference:
+        Joulin et al., "Bag of Tricks for Efficient Text Classification", 2016, for the hashing.
+    """
+
+    known: np.ndarray
+    words: int = 2
+    low: int = 3
+    high: int = 6
+    length: int = 512
+    overlap: float = 0.25
+    pad: int = field(default=0, init=False)
+
+    @classmethod
+    def learn(cls, texts: Sequence[str], *, size: int, least: int = 2, **options: Any) -> NgramInput:
+        """The runs that stand in `least` texts or more, the `size` most frequent of them."""
+        everything = cls(np.zeros(0, np.uint32), **options)
+        runs, counts = np.zeros(0, np.uint32), np.zeros(0, np.int64)
+        for start in range(0, len(texts), LEARN_BLOCK):
+            block = [np.unique(hashes) for hashes, _ in map(everything._hashes, texts[start : start + LEARN_BLOCK])]
+            found, number = np.unique(np.concatenate(block), return_counts=True)
+            runs, place = np.unique(np.concatenate([runs, found]), return_inverse=True)
+            counts = np.bincount(place, np.concatenate([counts, number]), len(runs)).astype(np.int64)
+        often = np.flatnonzero(counts >= least)
+        often = often[np.argsort(-counts[often], kind="stable")[:size]]
+        return cls(np.sort(runs[often]), **options)
+
+    def windows(self, texts: Sequence[str], *, places: bool = False) -> Windows:
+        windows = Windows([], np.zeros(0, np.int64), self.pad, [])
+        owner: list[int] = []
+        for number, text in enumerate(texts):
+            for piece, shift in self._pieces(text):
+                owner.append(number)
+                hashes, at = self._hashes(piece)
+                if not len(self.known):
+                    hashes = hashes[:0]
+                index = np.searchsorted(self.known, hashes)
+                index[index == len(self.known)] = 0
+                hit = self.known[index] == hashes if len(hashes) else np.zeros(0, bool)
+                ids, entry = np.unique(index[hit] + 1, return_inverse=True)
+                windows.ids.append(ids.astype(np.int32))
+                if places:
+                    windows.places.append(np.column_stack([entry, at[: len(hit)][hit] + shift]).astype(np.int32))
+        windows.owner = np.array(owner, np.int64)
+        return windows
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, int]]:
+        """The text of each window, and where it begins."""
+        if len(text) <= self.length:
+            yield text, 0
+            return
+        found = list(_WORD.finditer(text))
+        for start, end in spans(len(found), self.length, self.overlap):
+            inner = found[start:end]
+            first, last = (inner[0].start(), inner[-1].end()) if inner and len(inner) < len(found) else (0, len(text))
+            yield text[first:last], first
+
+    def _hashes(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """uint32 hashes of all runs, and int64 (R, 2) where they stand."""
+        lower = text.lower()
+        if len(lower) != len(text):  # a few letters grow
+            lower = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
+        hashes, places = [], []
+        found = list(_WORD.finditer(lower))
+        run = np.array([zlib.crc32(m.group().encode("utf-8", "replace")) for m in found], np.uint64)
+        starts, ends = np.array([m.start() for m in found]), np.array([m.end() for m in found])
+        single = run
+        for size in range(1, self.words + 1):
+            if size > 1:
+                following = single[size - 1 :]
+                run = (run[: len(following)] * MIX + following) % BITS
+            hashes.append(run)
+            places.append(np.column_stack([starts[: len(run)], ends[size - 1 :]]).reshape(-1, 2))
+        points = np.frombuffer(f" {lower} ".encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+        space = np.isin(points, SPACES)
+        kept = np.flatnonzero(~(space & np.concatenate([[False], space[:-1]])))
+        points = np.where(space, np.uint64(32), points)[kept]
+        run = np.zeros(len(points), np.uint64)
+        for size in range(1, self.high + 1):
+            run = (run[: len(points) - size + 1] * MIX + points[size - 1 :] + np.uint64(1)) % BITS
+            if size >= self.low:
+                # Sizes begin at different values, and words are hashed in another way: no two kinds are taken for one.
+                hashes.append((run ^ np.uint64(size * 0x9E3779B1 % 2**32)) % BITS)
+                places.append(np.column_stack([kept[: len(run)] - 1, kept[size - 1 :]]).clip(0, len(text)))
+        return np.concatenate(hashes).astype(np.uint32), np.concatenate(places).astype(np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("words", "low", "high", "length", "overlap")
+        known = base64.b64encode(zlib.compress(np.diff(self.known, prepend=np.uint32(0)).astype("<u4").tobytes()))
+        return {"kind": "ngrams", "known": known.decode(), **{name: getattr(self, name) for name in names}}
+
+
+def from_json(value: Mapping[str, Any]) -> TextInput:
+    """What `to_json` of an input gave."""
+    options = {key: option for key, option in value.items() if key != "kind"}
+    if value["kind"] == "ngrams":
+        steps = np.frombuffer(zlib.decompress(base64.b64decode(options.pop("known"))), "<u4")
+        return NgramInput(np.cumsum(steps, dtype=np.uint32), **options)
+    return TokenInput(Vocabulary.from_json(options["vocabulary"]), options["length"], options["overlap"])
+
+
+def spans(size: int, length: int, overlap: float) -> list[tuple[int, int]]:
+    """Windows of at most `length` over `size` entries, as (start, end); each but the first repeats a part of the last.
+
+    The last window is a full one that ends with the text, so that no window is a mere rest.
+    """
+    if size <= length:
+        return [(0, size)]
+    step = max(int(length * (1 - overlap)), 1)
+    starts = [*range(0, size - length, step), size - length]
+    return [(start, start + length) for start in starts]

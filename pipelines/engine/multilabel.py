@@ -1,0 +1,185 @@
+"""What a report says about a classifier that may give several labels, whatever it classifies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn import metrics as sk
+
+from pipelines.engine.classification import SHOWN, Show, about
+from pipelines.engine.report import Block, Headline, Section, Table, Text
+from pipelines.engine.train import Assessment
+from pipelines.errors import UserError
+from pipelines.metrics import Estimate, bootstrap
+
+if TYPE_CHECKING:
+    from pipelines.data.summary import DataSummary
+
+THRESHOLD = 0.5
+MAIN = ("micro_f1", "macro_f1", "subset_accuracy", "average_precision")
+
+
+@dataclass(frozen=True, eq=False)
+class MultiLabel:
+    """Scores on one set of samples.
+
+    Args:
+        classes: K names.
+        metrics: Name to value and 95 % interval.
+        per_class: K rows of precision, recall, F1, average precision and support; NaN where undefined.
+        targets: (N, K) of 0 and 1.
+        probabilities: float64 (N, K).
+        resamples: Bootstrap resamples behind the intervals.
+    """
+
+    classes: tuple[str, ...]
+    metrics: dict[str, Estimate]
+    per_class: list[tuple[str, float, float, float, float, int]]
+    targets: np.ndarray
+    probabilities: np.ndarray
+    resamples: int
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """bool (N, K): the labels with a chance above one half."""
+        return self.probabilities > THRESHOLD
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("name", "precision", "recall", "f1", "average_precision", "support")
+        rows = [dict(zip(names, row, strict=True)) for row in self.per_class]
+        return {
+            "samples": len(self.targets),
+            "resamples": self.resamples,
+            "classes": list(self.classes),
+            "metrics": {name: estimate.to_json() for name, estimate in self.metrics.items()},
+            "per_class": [
+                {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows
+            ],
+        }
+
+
+def score(
+    targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, seed: int, resamples: int = 1000
+) -> MultiLabel:
+    """Scores predictions; a label is given where its chance is above one half.
+
+    F1 scores and the mean average precision of the classes are scikit-learn's; the first three have 95 % percentile
+    bootstrap intervals over the samples.
+
+    Args:
+        targets: (N, K) of 0 and 1.
+        probabilities: (N, K), each between 0 and 1.
+        classes: K names.
+        seed: Seed of the resamples.
+        resamples: How often the samples are drawn anew.
+
+    Raises:
+        UserError: The probabilities are not finite: the training diverged.
+    """
+    truth, chances = np.asarray(targets) > 0, np.asarray(probabilities, np.float64)
+    if truth.shape != chances.shape or truth.ndim != 2 or not len(truth) or truth.shape[1] != len(classes):
+        raise ValueError(f"expected two arrays (N, {len(classes)}), got {truth.shape} and {chances.shape}")
+    if not np.isfinite(chances).all():
+        raise UserError("the model's predictions are not finite numbers: training diverged, try a lower learning rate")
+    guess = chances > THRESHOLD
+    hits, wrong, missed = truth & guess, ~truth & guess, truth & ~guess
+
+    def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        return np.divide(above, below, out=np.zeros(np.shape(below)), where=below > 0)
+
+    def micro(rows: np.ndarray) -> float:
+        tp, errors = hits[rows].sum(), wrong[rows].sum() + missed[rows].sum()
+        return float(ratio(2.0 * tp, 2 * tp + errors))
+
+    def macro(rows: np.ndarray) -> float:
+        tp, errors = hits[rows].sum(0), wrong[rows].sum(0) + missed[rows].sum(0)
+        return float(ratio(2.0 * tp, 2 * tp + errors).mean())
+
+    right = (truth == guess).all(1).astype(float)
+    estimates = {
+        "micro_f1": bootstrap(micro, len(truth), seed=seed, resamples=resamples),
+        "macro_f1": bootstrap(macro, len(truth), seed=seed, resamples=resamples),
+        "subset_accuracy": bootstrap(lambda rows: right[rows].mean(), len(truth), seed=seed, resamples=resamples),
+    }
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, guess, zero_division=np.nan)
+    average = [sk.average_precision_score(truth[:, k], chances[:, k]) if truth[:, k].any() else math.nan
+               for k in range(len(classes))]  # fmt: skip
+    estimates["average_precision"] = Estimate(float(np.nanmean(average)) if truth.any() else math.nan)
+    estimates["hamming_loss"] = Estimate(float((truth != guess).mean()))
+    names = tuple(map(str, classes))
+    columns = (precision.tolist(), recall.tolist(), f1.tolist(), average, support.tolist())
+    return MultiLabel(names, estimates, list(zip(names, *columns, strict=True)), truth, chances, resamples)
+
+
+def assess(
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    names: Sequence[str],
+    summary: DataSummary,
+    show: Show,
+    *,
+    seed: int,
+    resamples: int,
+) -> Assessment:
+    """Scores with intervals, predictions and report sections on the test part; arguments as in `classification`."""
+    result = score(targets, probabilities, classes, seed=seed, resamples=resamples)
+    headline = [Headline(name.replace("_", " "), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
+                if name in MAIN]  # fmt: skip
+    sections = [_scores(result), Section("Predictions", _examples(result, show)), about(summary, classes)]
+    return Assessment({"test": result.to_json()}, headline, _rows(result, names), sections)
+
+
+def _interval(estimate: Estimate) -> str:
+    return "" if math.isnan(estimate.low) else f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
+
+
+def _scores(result: MultiLabel) -> Section:
+    table = [(name.replace("_", " "), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()]
+    per_class = [(name, *("–" if math.isnan(x) else f"{x:.1%}" for x in scores), str(support))
+                 for name, *scores, support in result.per_class]  # fmt: skip
+    columns = ("label", "precision", "recall", "F1", "average precision", "samples")
+    caption = f"{len(result.targets):,} test samples; a label is given where its chance is above one half."
+    return Section(
+        "Test scores", [Table(("score", "value", ""), table, caption), Table(columns, per_class, "By label.")]
+    )
+
+
+def _words(result: MultiLabel, row: np.ndarray) -> str:
+    return ", ".join(name for name, on in zip(result.classes, row, strict=True) if on) or "none"
+
+
+def _examples(result: MultiLabel, show: Show) -> list[Block]:
+    likelihood = np.where(result.targets, result.probabilities, 1 - result.probabilities)
+    worst = np.argsort(likelihood.min(1), kind="stable")
+    right = (result.predicted == result.targets).all(1)
+    groups = (("worst", "The surest mistakes.", worst[~right[worst]]),
+              ("best", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
+    blocks: list[Block] = []
+    for name, caption, order in groups:
+        chosen = order[:SHOWN]
+        if not len(chosen):
+            blocks.append(Text(f"{caption} There are none."))
+            continue
+        texts = [f"{_words(result, result.predicted[i])}\nis {_words(result, result.targets[i])}" for i in chosen]
+        blocks.append(show(name, caption, chosen, texts, right[chosen].tolist()))
+    return blocks
+
+
+def _rows(result: MultiLabel, names: Sequence[str]) -> list[dict[str, object]]:
+    return [
+        {
+            "sample": names[i],
+            "label": _words(result, result.targets[i]),
+            "predicted": _words(result, result.predicted[i]),
+            "right": bool((result.predicted[i] == result.targets[i]).all()),
+            **{
+                f"p_{name}": round(float(p), 6) for name, p in zip(result.classes, result.probabilities[i], strict=True)
+            },
+        }
+        for i in range(len(result.targets))
+    ]

@@ -1,0 +1,102 @@
+"""Which words spoke for a class? Integrated gradients over the embeddings, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from pipelines.data.text_inputs import TextInput
+from pipelines.inspect.explain import input_gradients
+from pipelines.models import backbones
+from pipelines.models.text_models import EMBEDDING
+
+
+def token_attributions(model: keras.Model, ids: np.ndarray, classes: np.ndarray, *, steps: int = 32) -> np.ndarray:
+    """How much each token adds to the logit of a class, compared with embeddings of zeros.
+
+    The sum over a row is the difference of the logits between the text and a text of zeros, up to the error of the
+    midpoint rule; with the n-gram model, which is linear, there is no error.
+
+    Args:
+        model: From tokens to logits, with a layer named `embedding` or a pretrained part named `backbone`.
+        ids: int32 (B, L).
+        classes: (B,) the class to explain for each.
+        steps: Points on the way from zero.
+
+    Returns:
+        float32 (B, L).
+
+    Raises:
+        ValueError: The model has no such layer.
+
+    Reference:
+        Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
+    """
+    embed, answer = split(model)
+    tokens = ops.convert_to_tensor(ids, dtype="int32")
+    vectors = ops.convert_to_numpy(embed(tokens)).astype(np.float32)
+    chosen = ops.convert_to_tensor(np.eye(model.output_shape[-1], dtype=np.float32)[classes])
+    total = np.zeros_like(vectors)
+    for step in range(steps):
+        points = vectors * np.float32((step + 0.5) / steps)
+        total += input_gradients(lambda x: ops.sum(answer(x, tokens) * chosen), points)
+    return (vectors * total / steps).sum(-1)
+
+
+def split(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+    """The model in two: from tokens to embeddings, and from embeddings and tokens to logits.
+
+    Raises:
+        ValueError: It has neither a layer named `embedding` nor a part named `backbone`.
+    """
+    names = {layer.name for layer in getattr(model, "layers", [])}
+    if EMBEDDING in names:
+        tensor = model.get_layer(EMBEDDING).output
+        first, rest = keras.Model(model.inputs, tensor), keras.Model([tensor, *model.inputs], model.outputs[0])
+        return lambda ids: first(ids, training=False), lambda vectors, ids: rest([vectors, ids], training=False)
+    if backbones.NAME not in names:
+        raise ValueError(f"the model has no layer named {EMBEDDING}, which explanations need")
+    backbone = model.get_layer(backbones.NAME)
+    inner = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
+    inputs = {tensor.name.partition(":")[0]: tensor for tensor in inner.inputs}
+    others = [name for name in inputs if name != "token_ids"]
+    tensor = next(
+        layer.output for layer in inner.layers if isinstance(layer.output, keras.KerasTensor) and layer.output.ndim == 3
+    )
+    first = keras.Model(inputs["token_ids"], tensor)
+    middle = keras.Model([tensor, *(inputs[name] for name in others)], inner.outputs[0])
+    # What the encoder is given beside the tokens is made inside `backbone`.
+    given = keras.Model(
+        backbone.inputs, [inner._inbound_nodes[-1].input_tensors[list(inputs).index(n)] for n in others]
+    )
+    states = backbone._inbound_nodes[-1].outputs[0]
+    head = keras.Model([states, *model.inputs], model.outputs[0])
+
+    def answer(vectors: Any, ids: Any) -> Any:
+        beside = given(ids)
+        beside = beside if isinstance(beside, (list, tuple)) else [beside]
+        return head([middle([vectors, *beside], training=False), ids], training=False)
+
+    return lambda ids: first(ids, training=False), answer
+
+
+def character_scores(model: keras.Model, reader: TextInput, text: str, label: int, *, steps: int = 32) -> np.ndarray:
+    """What each character of a text adds to the logit of a class, float64 (len(text),).
+
+    A token's part is shared evenly by the characters that it covers, over all places where it stands; that of special
+    tokens is left out. The windows of a long text are averaged as in prediction.
+    """
+    windows = reader.windows([text], places=True)
+    scores = np.zeros(len(text))
+    sizes = np.array([max(len(ids), 1) for ids in windows.ids], float)
+    for number, weight in enumerate(sizes / sizes.sum()):
+        of_token = token_attributions(model, windows.read([number]), np.array([label]), steps=steps)[0]
+        entries, starts, ends = windows.places[number].T if len(windows.places[number]) else np.zeros((3, 0), int)
+        often = np.bincount(entries, minlength=len(of_token))
+        for entry, start, end in zip(entries, starts, ends, strict=True):
+            scores[start:end] += weight * of_token[entry] / often[entry] / max(end - start, 1)
+    return scores

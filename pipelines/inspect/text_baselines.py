@@ -1,0 +1,120 @@
+"""What simple models reach on the same texts: a report without them says little."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pipelines.data.texts import TextParts
+
+# More texts make these models no worse than they are, only slower.
+MOST = 50_000
+EPOCHS, BATCH, RATE = 5, 64, 2e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A simple model's answers.
+
+    Args:
+        name: What it is.
+        probabilities: float64 (N, K) on the test part.
+        seconds: Of its training.
+    """
+
+    name: str
+    probabilities: np.ndarray
+    seconds: float
+
+
+def linear(characters: bool = True) -> Any:
+    """scikit-learn's TF-IDF of words and their pairs, and of 2 to 5 characters, with logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline, make_union
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
+    pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+    features = make_union(words, pieces) if characters else words
+    return make_pipeline(features, LogisticRegression(C=3.0, max_iter=300))
+
+
+def tfidf(data: TextParts, generator: np.random.Generator) -> Baseline:
+    """TF-IDF and logistic regression, for several labels one regression each."""
+    from sklearn.multioutput import MultiOutputClassifier
+
+    start = time.perf_counter()
+    chosen = some(len(data.train.texts), generator)
+    texts = [data.train.texts[i] for i in chosen]
+    labels = data.train.labels[chosen]
+    if data.several:
+        pipeline = linear()
+        varied = np.flatnonzero((labels.min(0) == 0) & (labels.max(0) == 1))
+        answers = np.tile(labels.mean(0), (len(data.test.texts), 1)).astype(np.float64)
+        features = pipeline[0].fit_transform(texts)
+        model = MultiOutputClassifier(pipeline[1]).fit(features, labels[:, varied])
+        seconds = time.perf_counter() - start
+        outputs = model.predict_proba(pipeline[0].transform(data.test.texts))
+        answers[:, varied] = np.stack([output[:, 1] for output in outputs], axis=1)
+    else:
+        pipeline = linear().fit(texts, labels)
+        seconds = time.perf_counter() - start
+        answers = np.zeros((len(data.test.texts), len(data.classes)))
+        answers[:, pipeline[-1].classes_] = pipeline.predict_proba(data.test.texts)
+    return Baseline("TF-IDF + logistic regression", answers, seconds)
+
+
+def ngrams(data: TextParts, generator: np.random.Generator) -> Baseline:
+    """The n-gram model of `pipelines.models.text_models`, trained as it is by default but for a fixed time."""
+    import keras
+
+    from pipelines.data.text_inputs import NgramInput
+    from pipelines.models.text_builders import NGRAMS, ngram_model, targets
+    from pipelines.models.text_predict import logits_of, probabilities
+
+    start = time.perf_counter()
+    chosen = some(len(data.train.texts), generator)
+    texts = [data.train.texts[i] for i in chosen]
+    reader = NgramInput.learn(texts, size=NGRAMS)
+    goal = targets(data.train.labels[chosen], len(data.classes))
+    model = ngram_model(reader, texts, goal)
+    loss = keras.losses.BinaryCrossentropy if data.several else keras.losses.CategoricalCrossentropy
+    steps = max(EPOCHS * max(len(texts) // BATCH, 1), 1)
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)), loss(from_logits=True))
+    windows = reader.windows(texts)
+    for _ in range(EPOCHS):
+        order = generator.permutation(len(windows.ids))
+        for first in range(0, len(order) - min(BATCH, len(order)) + 1, BATCH):
+            batch = order[first : first + BATCH]
+            model.train_on_batch(windows.read(batch), goal[windows.owner[batch]], windows.share[batch])
+    seconds = time.perf_counter() - start
+    return Baseline("n-grams", probabilities(logits_of(model, reader, data.test.texts), data.several), seconds)
+
+
+def out_of_sample(texts: list[str], labels: np.ndarray, classes: int, folds: int = 5) -> np.ndarray:
+    """Chances (N, K) of texts from models that were not trained on them, by cross-validation of `linear` on words.
+
+    A class with fewer texts than `folds` is left to chance in some of them.
+    """
+    import warnings
+
+    from sklearn.model_selection import StratifiedKFold
+
+    chances = np.zeros((len(texts), classes))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        parts = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(texts, labels))
+    for train, held_out in parts:
+        model = linear(characters=False).fit([texts[i] for i in train], labels[train])
+        columns = model[-1].classes_
+        chances[np.ix_(held_out, columns)] = model.predict_proba([texts[i] for i in held_out])
+    return chances
+
+
+def some(number: int, generator: np.random.Generator) -> np.ndarray:
+    """The numbers of all texts, or of so many as the baselines are trained on."""
+    return np.arange(number) if number <= MOST else np.sort(generator.choice(number, MOST, replace=False))

@@ -1,0 +1,148 @@
+"""What a report says about texts: words in colour, baselines, near-duplicates, suspicious labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.data.vocabulary import WORD
+from pipelines.engine.report import Mark, Marked, Section, Table, Text
+from pipelines.inspect import label_errors, text_baselines
+from pipelines.inspect.explain_text import character_scores
+from pipelines.metrics import Estimate, bootstrap
+
+if TYPE_CHECKING:
+    from pipelines.data.texts import TextParts
+
+# Characters of a text that are shown; explanations also read no further.
+SHOWN, CELL = 600, 200
+SUSPECTS, SIMILAR = 20, 20
+# Cross-validation for suspicious labels is left out above so many training texts.
+MOST_CHECKED = 20_000
+STEPS = 16
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def coloured(text: str, scores: np.ndarray) -> list[Mark]:
+    """Words in blue that speak for the class, and in orange that speak against it, the stronger the deeper."""
+    words = [(*match.span(), float(scores[slice(*match.span())].sum())) for match in re.finditer(WORD, text)]
+    top = max((abs(score) for *_, score in words), default=0.0) or 1.0
+    marks, done = [], 0
+    for start, end, score in words:
+        share = abs(score) / top
+        if share < 0.1:
+            continue
+        if start > done:
+            marks.append(Mark(text[done:start]))
+        rgb = "0, 114, 178" if score > 0 else "230, 159, 0"
+        marks.append(Mark(text[start:end], f"rgba({rgb}, {0.65 * share:.2f})"))
+        done = end
+    return [*marks, Mark(text[done:])] if done < len(text) else marks
+
+
+def explained(
+    model: Any, reader: Any, texts: Sequence[str], labels: Sequence[int], leads: Sequence[str], caption: str,
+    limit: int = SHOWN,
+) -> Marked:  # fmt: skip
+    """Texts with their words coloured by what they add to the logit of a class.
+
+    A model of the user's without an embedding layer has its texts shown without colours.
+    """
+    rows: list[tuple[str, Sequence[Mark]]] = []
+    for text, label, lead in zip(texts, labels, leads, strict=True):
+        text = cut(text, limit)
+        try:
+            marks = coloured(text, character_scores(model, reader, text, int(label), steps=STEPS))
+        except ValueError:
+            marks = [Mark(text)]
+        rows.append((lead.replace("\n", ", "), marks))
+    return Marked(rows, caption)
+
+
+def baselines(data: TextParts, probabilities: np.ndarray, own: str, seed: int, resamples: int) -> Section:
+    """The model beside simple ones on the same test part, with the difference of each to the model."""
+    generator = np.random.default_rng(seed)
+    answers = [text_baselines.tfidf(data, generator)]
+    if own != "ngrams":
+        answers.insert(0, text_baselines.ngrams(data, generator))
+
+    def right(chances: np.ndarray) -> np.ndarray:
+        if data.several:
+            return (chances > 0.5) == (data.test.labels > 0)
+        return (chances.argmax(1) == data.test.labels)[:, None]
+
+    ours = right(probabilities).mean(1)
+    majority = text_baselines.Baseline("always the most frequent", _frequent(data), 0.0)
+    rows = [("this model", f"{ours.mean():.4f}", "", "")]
+    for answer in (*answers, majority):
+        theirs = right(answer.probabilities).mean(1)
+        gap = ours - theirs
+        difference = bootstrap(_mean_of(gap), len(gap), seed=seed, resamples=resamples)
+        rows.append((answer.name, f"{theirs.mean():.4f}", _signed(difference), f"{answer.seconds:.1f}"))
+    what = "labels decided rightly" if data.several else "accuracy"
+    caption = f"On the same test part ({what}); the interval of the difference is bootstrapped from pairs."
+    columns = ("model", what, "this model's lead, 95 % interval", "training, s")
+    return Section("Baselines", [Table(columns, rows, caption)])
+
+
+def _mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
+    return lambda rows: float(values[rows].mean())
+
+
+def _frequent(data: TextParts) -> np.ndarray:
+    if data.several:
+        shares = data.train.labels.mean(0)
+    else:
+        shares = np.bincount(data.train.labels, minlength=len(data.classes)) / len(data.train.labels)
+    return np.tile(shares, (len(data.test.texts), 1))
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+
+
+def near_duplicates(data: TextParts) -> list[Any]:
+    """Texts of one part that are almost the same as texts of another."""
+    if not data.similar:
+        return [Text("No text is nearly the same as one in another part.")]
+    parts = data.parts()
+    worst = sorted(data.similar, key=lambda pair: -pair[-1])[:SIMILAR]
+    rows = [
+        (f"{similarity:.2f}", first, cut(parts[first].texts[i], CELL), second, cut(parts[second].texts[j], CELL))
+        for first, i, second, j, similarity in worst
+    ]
+    touched = len({j for _, _, part, j, _ in data.similar if part == "test"}
+                  | {i for part, i, _, _, _ in data.similar if part == "test"})  # fmt: skip
+    caption = (
+        f"{len(data.similar)} pairs of texts in different parts share most of their word triples; {touched} of "
+        f"{len(data.test.texts)} test texts are among them, and scores on these may be too good."
+    )
+    return [Table(("similarity", "part", "text", "part", "text"), rows, caption)]
+
+
+def suspicious(data: TextParts, probabilities: np.ndarray) -> Section:
+    """Labels that are probably wrong: in training by cross-validation of a linear model, in the test by the model."""
+    blocks: list[Any] = []
+    checked = [("test", data.test, probabilities, "this model")]
+    if len(data.train.texts) <= MOST_CHECKED and np.bincount(data.train.labels).min() > 1:
+        chances = text_baselines.out_of_sample(data.train.texts, data.train.labels, len(data.classes))
+        checked.insert(0, ("training", data.train, chances, "a linear model in five-fold cross-validation"))
+    for name, part, chances, by in checked:
+        found = label_errors.suspects(part.labels, chances)
+        rows = [
+            (f"{margin:.2f}", data.classes[part.labels[i]], data.classes[seems], cut(part.texts[i], CELL))
+            for i, seems, margin in zip(found.indices[:SUSPECTS], found.suggested, found.margins, strict=False)
+        ]
+        caption = (
+            f"{len(found.indices)} of {len(part.labels)} {name} labels are doubted by {by} (confident learning); "
+            "the worst of them. Some are wrong labels, some are hard texts: read them."
+        )
+        blocks.append(Table(("margin", "label", "seems", "text"), rows, caption) if rows else Text(caption))
+    return Section("Suspicious labels", blocks)

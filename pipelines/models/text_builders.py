@@ -1,0 +1,120 @@
+"""From options to how texts are read, and to the model that reads them so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.data import vocabulary, word_vectors
+from pipelines.data.text_inputs import NgramInput, TextInput, TokenInput
+from pipelines.errors import UserError
+from pipelines.models.text_config import TextModelConfig
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipelines.data.texts import TextParts
+
+# N-grams to know, subwords and words to learn, where the user does not say.
+NGRAMS, SUBWORDS, WORDS = 2**18, 8000, 50_000
+
+
+def reader_for(options: TextModelConfig, texts: Sequence[str]) -> TextInput:
+    """Learns from the training texts, or takes from the pretrained model, how a text becomes numbers.
+
+    Raises:
+        UserError: The pretrained model cannot be loaded, or windows are longer than it can read.
+    """
+    if options.builder == "ngrams":
+        return NgramInput.learn(
+            texts, size=options.vocabulary or NGRAMS, length=options.length, overlap=options.overlap
+        )
+    if options.pretrained:
+        from pipelines.models import backbones
+
+        backbone = backbones.load(options.builder.partition(":")[2], weights=False)
+        if options.length > backbone.length:
+            raise UserError(f"model.length must be at most {backbone.length} for {options.builder}")
+        return TokenInput(backbone.vocabulary, options.length, options.overlap)
+    if options.vectors is not None:
+        counts = vocabulary.count_words(texts, lowercase=options.lowercase)
+        words = [word for word, _ in counts.most_common(options.vocabulary or WORDS)]
+        learned = vocabulary.word_vocabulary(words, lowercase=options.lowercase)
+    else:
+        learned = vocabulary.learn_subwords(texts, options.vocabulary or SUBWORDS, lowercase=options.lowercase)
+    return TokenInput(learned, options.length, options.overlap)
+
+
+def build(options: TextModelConfig, data: TextParts) -> keras.Model:
+    """The model, for the classes and the reader of the data.
+
+    Raises:
+        UserError: The pretrained weights, the word vectors or the user's function cannot be used.
+    """
+    from pipelines.models import backbones, custom, text_models
+
+    classes, reader = len(data.classes), data.reader
+    if options.builder == "ngrams":
+        return ngram_model(reader, data.train.texts, targets(data.train.labels, classes), options.token_dropout)
+    if options.pretrained:
+        backbone = backbones.load(options.builder.partition(":")[2])
+        rate = 0.1 if options.dropout is None else options.dropout
+        return text_models.pretrained(backbone, classes, dropout=rate)
+    size = len(reader.vocabulary)
+    if options.builder not in ("cnn", "transformer"):
+        return custom.build(options.builder, size, classes, (options.length,))
+    rates = {"token_dropout": options.token_dropout, "pad": reader.pad, "vectors": _vectors(options, reader)}
+    if options.builder == "cnn":
+        rate = 0.5 if options.dropout is None else options.dropout
+        return text_models.cnn(size, classes, width=options.width, dropout=rate, **rates)
+    rate = 0.1 if options.dropout is None else options.dropout
+    return text_models.transformer(
+        size, classes, width=options.width, depth=options.depth, length=options.length, dropout=rate, **rates
+    )
+
+
+def ngram_model(reader: Any, texts: Sequence[str], of_texts: np.ndarray, token_dropout: float = 0.0) -> keras.Model:
+    """The n-gram model that starts from what the training texts, with targets (N, K), say about each n-gram."""
+    from pipelines.data.ngram_evidence import evidence
+    from pipelines.models import text_models
+
+    size, windows = len(reader.known), reader.windows(texts)
+    rarity, ratios = evidence(windows, of_texts[windows.owner], size)
+    return text_models.ngrams(size, of_texts.shape[1], rarity, ratios, token_dropout=token_dropout)
+
+
+def targets(labels: np.ndarray, classes: int) -> np.ndarray:
+    """float32 (N, K) of 0 and 1."""
+    return labels if labels.ndim == 2 else np.eye(classes, dtype=np.float32)[labels]
+
+
+def _vectors(options: TextModelConfig, reader: Any) -> np.ndarray | None:
+    from pipelines.engine.console import say
+
+    if options.vectors is None:
+        return None
+    words = reader.vocabulary.tokens()
+    matrix, found = word_vectors.load(options.vectors, words)
+    if not found.any():
+        raise UserError(f"model.vectors {options.vectors} has none of the {len(words):,} words of the training texts")
+    say(f"word vectors: {found.sum():,} of {len(words):,} words found, {matrix.shape[1]} dimensions")
+    generator = np.random.default_rng(0)
+    spread = matrix[found].std()
+    matrix[~found] = generator.normal(0, spread, (int((~found).sum()), matrix.shape[1]))
+    matrix[reader.pad] = 0
+    return matrix
+
+
+def calibrate(model: keras.Model, temperature: float) -> bool:
+    """Divides the logits by a temperature, inside the last layer; false if it has another form than ours."""
+    names = {layer.name for layer in getattr(model, "layers", [])}
+    layer = model.get_layer("logits") if "logits" in names else None
+    factor = getattr(layer, "scale", getattr(layer, "kernel", None))
+    if factor is None or layer is not model.layers[-1]:
+        return False
+    for weight in (factor, getattr(layer, "bias", None)):
+        if weight is not None:
+            weight.assign(weight / temperature)
+    return True

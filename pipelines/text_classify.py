@@ -1,0 +1,248 @@
+"""Which class, or which labels, does a text have?
+
+    python -m pipelines.text_classify                               # food reviews, no network
+    python -m pipelines.text_classify --data reviews.csv            # columns text, label (and split, or group)
+    python -m pipelines.text_classify --data reviews.csv --model kerashub:PRESET_OR_FOLDER --epochs 3
+    python -m pipelines.text_classify predict runs/text_classify/NAME "A text." texts.csv notes.txt
+
+The README's results table has the times and scores to expect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data.text_config import TextDataConfig
+from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from pipelines.engine.task import Task
+from pipelines.errors import UserError
+from pipelines.models.text_config import TextModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipelines.data.texts import TextParts
+
+EXPLAINED = 8
+# Learning rates that suit each kind of model; another kind has its optimizer's default.
+RATES = {"ngrams": 2e-3, "cnn": 1e-3, "transformer": 5e-4, "kerashub": 5e-5}
+
+
+@dataclass
+class Config(TrainConfig):
+    """Options of text_classify; the defaults suit the embedded reviews."""
+
+    data: TextDataConfig = field(default_factory=TextDataConfig)
+    model: TextModelConfig = field(default_factory=TextModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adam"))
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("cosine", warmup=0.1))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=6, batch_size=64))
+
+    def __post_init__(self) -> None:
+        kind = self.model.builder.partition(":")[0]
+        if self.optimizer.learning_rate is None and kind in RATES:
+            self.optimizer = replace(self.optimizer, learning_rate=RATES[kind])
+
+
+def load_data(config: Config) -> TextParts:
+    from pipelines.data.texts import load_texts
+    from pipelines.models.text_builders import reader_for
+
+    data = load_texts(config.data, seed=config.run.seed)
+    if data.several and config.fit.imbalance not in ("none", "focal"):
+        raise UserError(f"fit.imbalance must be none or focal for several labels a text, got {config.fit.imbalance!r}")
+    return replace(data, reader=reader_for(config.model, data.train.texts))
+
+
+def load_test(config: Config, spec: dict[str, Any]) -> TextParts:
+    from pipelines.data import text_inputs
+    from pipelines.data.texts import load_test_texts
+
+    return replace(load_test_texts(config.data, spec), reader=text_inputs.from_json(spec["reader"]))
+
+
+def build_model(config: Config, data: TextParts) -> Any:
+    from pipelines.models.text_builders import build
+
+    return build(config.model, data)
+
+
+def objective(config: Config, data: TextParts) -> Any:
+    import keras
+
+    from pipelines.engine.fit import Objective
+    from pipelines.losses import classification_loss, multilabel_loss
+
+    if data.several:
+        loss = multilabel_loss(config.fit.imbalance, config.fit.label_smoothing)
+        metrics = [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        return Objective(loss, metrics, "val_loss", "min")
+    loss = classification_loss(config.fit.imbalance, config.fit.label_smoothing)
+    return Objective(loss, [keras.metrics.CategoricalAccuracy(name="accuracy")], "val_accuracy", "max")
+
+
+def phases(config: Config) -> list[Any]:
+    from pipelines.engine.fit import Phase
+
+    options, epochs = config.model, config.fit.epochs
+    if not options.pretrained:
+        return [Phase("main", epochs)]
+    if options.freeze or not options.head_epochs:
+        return [Phase("main", epochs, backbone=not options.freeze)]
+    return [
+        Phase("head", options.head_epochs, backbone=False),
+        Phase("all", epochs, options.finetune_rate, backbone=True),
+    ]
+
+
+def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
+    """Windows of texts; those of a long text weigh as much together as a short one."""
+    import numpy as np
+
+    from pipelines.data.stream import Stream, ordered
+    from pipelines.engine.imbalance import class_weights, draw_probabilities
+    from pipelines.models.text_builders import targets
+    from pipelines.models.text_predict import BATCH
+
+    classes, kind = len(data.classes), config.fit.imbalance
+
+    def reader(part: Any, weighted: bool) -> tuple[Any, np.ndarray]:
+        windows = data.reader.windows(part.texts)
+        weights, goal = windows.share * len(windows.ids) / len(part.texts), targets(part.labels, classes)
+        if weighted and not data.several:
+            weights = weights * class_weights(part.labels, classes, kind)[part.labels][windows.owner]
+
+        def read(indices: Any) -> tuple[Any, ...]:
+            return windows.read(indices), goal[windows.owner[indices]], weights[indices].astype(np.float32)
+
+        return read, windows.owner
+
+    signature: list[Any] = [((None,), np.int32), ((classes,), np.float32), ((), np.float32)]
+    read, owner = reader(data.train, True)
+    chances = None
+    if kind == "oversample":
+        chances = draw_probabilities(data.train.labels[owner], classes)
+    stream = Stream(
+        read, signature, len(owner), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances
+    )
+    read, owner = reader(data.val, False)
+    return stream, ordered(read, signature, len(owner), batch_size=BATCH)
+
+
+def refine(config: Config, data: TextParts, model: Any) -> None:
+    """Calibrates the model on the validation part."""
+    from pipelines.engine.console import say
+    from pipelines.inspect.calibration import temperature
+    from pipelines.models.text_builders import calibrate, targets
+    from pipelines.models.text_predict import logits_of
+
+    if not config.model.calibrate:
+        return
+    logits = logits_of(model, data.reader, data.val.texts)
+    value = temperature(logits, targets(data.val.labels, len(data.classes)), several=data.several)
+    done = calibrate(model, value)
+    say(f"temperature {value:.3f}" if done else "not calibrated: the model's last layer is no Dense named logits")
+
+
+def spec(config: Config, data: TextParts) -> dict[str, Any]:
+    own = config.model.builder.partition(":")[0]
+    modules = {"kerashub": ["keras_hub", "pipelines.models.backbones"], "ngrams": [], "cnn": [], "transformer": []}
+    return {
+        "classes": list(data.classes),
+        "several": data.several,
+        "reader": data.reader.to_json(),
+        "modules": ["pipelines.models.text_layers", *modules.get(own, [own])],
+    }
+
+
+def assess(config: Config, data: TextParts, model: Any) -> Any:
+    from pipelines.engine import classification, multilabel, report
+    from pipelines.inspect import text_report
+    from pipelines.models.text_predict import logits_of, probabilities
+
+    part, options = data.test, {"seed": config.run.seed, "resamples": config.run.resamples}
+    chances = probabilities(logits_of(model, data.reader, part.texts), data.several)
+
+    def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
+        caption += " Blue words speak for the first class named, orange ones against it."
+        labels = chances[chosen].argmax(1)
+        return text_report.explained(model, data.reader, [part.texts[i] for i in chosen], labels, texts, caption)
+
+    if data.several:
+        result = multilabel.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
+    else:
+        result = classification.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
+    result.sections[-1].blocks.extend(text_report.near_duplicates(data))
+    if config.model.baselines and data.train is not data.test:
+        own = config.model.builder
+        result.sections.insert(1, text_report.baselines(data, chances, own, **options))
+        if not data.several:
+            result.sections.append(text_report.suspicious(data, chances))
+    return result
+
+
+def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
+    from pipelines.data.text_sources import raw_texts
+
+    return list(raw_texts(arguments))
+
+
+def example(spec: dict[str, Any], generator: Any) -> Any:
+    from pipelines.data import text_inputs
+
+    return text_inputs.from_json(spec["reader"]).windows(["a text of words"]).read([0])
+
+
+def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """A row for each text: its class with its chance, or its labels, and the chance of each class."""
+    from pipelines.data import text_inputs
+    from pipelines.models.text_predict import predict_raw
+
+    reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
+    for text, chances in predict_raw(model, reader, spec["several"], inputs):
+        if isinstance(chances, str):
+            yield {"text": text if isinstance(text, str) else repr(text), "label": None, "error": chances}
+            continue
+        shares = {f"p_{name}": round(float(p), 6) for name, p in zip(classes, chances, strict=True)}
+        if spec["several"]:
+            yield {
+                "text": text,
+                "label": "|".join(n for n, p in zip(classes, chances, strict=True) if p > 0.5),
+                **shares,
+            }
+            continue
+        best = int(chances.argmax())
+        yield {"text": text, "label": classes[best], "confidence": round(float(chances[best]), 6), **shares}
+
+
+def columns(spec: dict[str, Any]) -> list[str]:
+    confidence = [] if spec["several"] else ["confidence"]
+    return ["text", "label", *confidence, *(f"p_{name}" for name in spec["classes"]), "error"]
+
+
+def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+    """Integrated gradients for the predicted class of each text, drawn on its words."""
+    from pipelines.data import text_inputs
+    from pipelines.inspect.text_report import explained
+    from pipelines.models.text_predict import logits_of, probabilities
+
+    reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
+    texts = inputs(spec, arguments) if arguments else load_data(config).test.texts[:EXPLAINED]
+    chances = probabilities(logits_of(model, reader, texts), spec["several"])
+    best = chances.argmax(1)
+    leads = [f"{classes[k]} {row[k]:.0%}:" for k, row in zip(best, chances, strict=True)]
+    caption = "Blue words speak for the class, orange ones against it (integrated gradients)."
+    return [explained(model, reader, texts, best.tolist(), leads, caption, limit=20_000)]
+
+
+TASK = Task(
+    "text_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
+    batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
+    inputs_help="texts, text files, tables with a column of texts, or - for texts on standard input, one a line",
+    example=example, phases=phases, load_test=load_test, explain=explain, refine=refine,
+)  # fmt: skip
+train = TASK.train
+
+if __name__ == "__main__":
+    TASK.main()
