@@ -18,8 +18,11 @@ _PRIME = np.uint64(4294967311)  # the first above 2**32: products of two 32-bit 
 
 
 def normalized(text: str) -> str:
-    """The text without case, accents of form (NFKC), punctuation and runs of white space."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+    """The text without case, variants of form (NFKC), punctuation and runs of white space.
+
+    A text of marks alone, such as emoji, stays as it is.
+    """
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())) or text.strip()
 
 
 def shingles(text: str) -> np.ndarray:

@@ -227,7 +227,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
                 if columns is None:
                     columns = [name.strip() for name in cells]
                 elif cells and len(cells) != len(columns):
-                    yield f"{path.name} line {line}", f"{len(cells)} cells, but {len(columns)} columns"
+                    yield f"{path.name} line {line}", f"expected {len(columns)} cells, got {len(cells)}"
                 elif cells:
                     yield f"{path.name} line {line}", dict(zip(columns, cells, strict=True))
     finally:

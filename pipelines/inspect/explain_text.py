@@ -12,20 +12,24 @@ from keras import ops
 from pipelines.data.text_inputs import TextInput
 from pipelines.inspect.explain import input_gradients
 from pipelines.models import backbones
-from pipelines.models.text_models import EMBEDDING
+from pipelines.models.text_models import EMBEDDING, NGRAMS
 
 
-def token_attributions(model: keras.Model, ids: np.ndarray, classes: np.ndarray, *, steps: int = 32) -> np.ndarray:
-    """How much each token adds to the logit of a class, compared with embeddings of zeros.
+def token_attributions(
+    model: keras.Model, ids: np.ndarray, classes: np.ndarray, *, pad: int = 0, steps: int = 32
+) -> np.ndarray:
+    """How much each token adds to the logit of a class, compared with the embedding of padding in its place.
 
-    The sum over a row is the difference of the logits between the text and a text of zeros, up to the error of the
-    midpoint rule; with the n-gram model, which is linear, there is no error.
+    The sum over a row is the difference of the logits between the text and one with these embeddings, up to the error
+    of the midpoint rule; with the n-gram model, which is linear, there is no error. (A baseline of zeros would be a bad
+    one for transformers: their norms change at once near zero.)
 
     Args:
         model: From tokens to logits, with a layer named `embedding` or a pretrained part named `backbone`.
         ids: int32 (B, L).
         classes: (B,) the class to explain for each.
-        steps: Points on the way from zero.
+        pad: Number of the padding.
+        steps: Points on the way from the padding.
 
     Returns:
         float32 (B, L).
@@ -36,15 +40,19 @@ def token_attributions(model: keras.Model, ids: np.ndarray, classes: np.ndarray,
     Reference:
         Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
+    if model.name == NGRAMS:
+        steps = 1  # a linear model needs one point
     embed, answer = split(model)
     tokens = ops.convert_to_tensor(ids, dtype="int32")
     vectors = ops.convert_to_numpy(embed(tokens)).astype(np.float32)
+    baseline = ops.convert_to_numpy(embed(ops.full_like(tokens, pad))).astype(np.float32)
+    path = vectors - baseline
     chosen = ops.convert_to_tensor(np.eye(model.output_shape[-1], dtype=np.float32)[classes])
     total = np.zeros_like(vectors)
     for step in range(steps):
-        points = vectors * np.float32((step + 0.5) / steps)
+        points = baseline + path * np.float32((step + 0.5) / steps)
         total += input_gradients(lambda x: ops.sum(answer(x, tokens) * chosen), points)
-    return (vectors * total / steps).sum(-1)
+    return (path * total / steps).sum(-1)
 
 
 def split(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
@@ -56,7 +64,8 @@ def split(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any]
     names = {layer.name for layer in getattr(model, "layers", [])}
     if EMBEDDING in names:
         tensor = model.get_layer(EMBEDDING).output
-        first, rest = keras.Model(model.inputs, tensor), keras.Model([tensor, *model.inputs], model.outputs[0])
+        first = keras.Model(model.inputs[0], tensor)
+        rest = keras.Model([tensor, model.inputs[0]], model.outputs[0])
         return lambda ids: first(ids, training=False), lambda vectors, ids: rest([vectors, ids], training=False)
     if backbones.NAME not in names:
         raise ValueError(f"the model has no layer named {EMBEDDING}, which explanations need")
@@ -74,7 +83,7 @@ def split(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any]
         backbone.inputs, [inner._inbound_nodes[-1].input_tensors[list(inputs).index(n)] for n in others]
     )
     states = backbone._inbound_nodes[-1].outputs[0]
-    head = keras.Model([states, *model.inputs], model.outputs[0])
+    head = keras.Model([states, model.inputs[0]], model.outputs[0])
 
     def answer(vectors: Any, ids: Any) -> Any:
         beside = given(ids)
@@ -94,7 +103,7 @@ def character_scores(model: keras.Model, reader: TextInput, text: str, label: in
     scores = np.zeros(len(text))
     sizes = np.array([max(len(ids), 1) for ids in windows.ids], float)
     for number, weight in enumerate(sizes / sizes.sum()):
-        of_token = token_attributions(model, windows.read([number]), np.array([label]), steps=steps)[0]
+        of_token = token_attributions(model, windows.read([number]), np.array([label]), pad=reader.pad, steps=steps)[0]
         entries, starts, ends = windows.places[number].T if len(windows.places[number]) else np.zeros((3, 0), int)
         often = np.bincount(entries, minlength=len(of_token))
         for entry, start, end in zip(entries, starts, ends, strict=True):

@@ -31,7 +31,7 @@ class Baseline:
     seconds: float
 
 
-def linear(characters: bool = True) -> Any:
+def linear() -> Any:
     """scikit-learn's TF-IDF of words and their pairs, and of 2 to 5 characters, with logistic regression."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -39,8 +39,7 @@ def linear(characters: bool = True) -> Any:
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
     pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    features = make_union(words, pieces) if characters else words
-    return make_pipeline(features, LogisticRegression(C=3.0, max_iter=300))
+    return make_pipeline(make_union(words, pieces), LogisticRegression(C=3.0, max_iter=300))
 
 
 def tfidf(data: TextParts, generator: np.random.Generator) -> Baseline:
@@ -96,22 +95,26 @@ def ngrams(data: TextParts, generator: np.random.Generator) -> Baseline:
 
 
 def out_of_sample(texts: list[str], labels: np.ndarray, classes: int, folds: int = 5) -> np.ndarray:
-    """Chances (N, K) of texts from models that were not trained on them, by cross-validation of `linear` on words.
+    """Chances (N, K) of texts from models that were not trained on them: cross-validated regressions on words.
 
     A class with fewer texts than `folds` is left to chance in some of them.
     """
     import warnings
 
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
     chances = np.zeros((len(texts), classes))
+    least = 1 if len(texts) < 1000 else 2
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]", min_df=least)
+    features = words.fit_transform(texts)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         parts = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(texts, labels))
     for train, held_out in parts:
-        model = linear(characters=False).fit([texts[i] for i in train], labels[train])
-        columns = model[-1].classes_
-        chances[np.ix_(held_out, columns)] = model.predict_proba([texts[i] for i in held_out])
+        model = LogisticRegression(C=3.0, max_iter=300).fit(features[train], labels[train])
+        chances[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
     return chances
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipelines.models.backbones import Backbone
 
-EMBEDDING = "embedding"
+EMBEDDING, NGRAMS = "embedding", "ngrams"
 SIZES = (2, 3, 4, 5)
 
 
@@ -42,7 +42,7 @@ def ngrams(
     if token_dropout:
         mask = TokenDropout(token_dropout)(mask)
     x = MaskedPooling("sum")([terms, mask])
-    model = keras.Model(ids, Affine(dtype="float32", name="logits")(x), name="ngrams")
+    model = keras.Model(ids, Affine(dtype="float32", name="logits")(x), name=NGRAMS)
     model.get_layer(EMBEDDING).rarity.assign(rarity)
     model.get_layer(EMBEDDING).evidence.assign(evidence)
     return model
