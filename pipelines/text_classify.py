@@ -107,7 +107,7 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
 
     classes, kind = len(data.classes), config.fit.imbalance
 
-    def reader(part: Any, weighted: bool) -> tuple[Any, np.ndarray]:
+    def reader(part: Any, weighted: bool) -> tuple[Any, np.ndarray, np.ndarray]:
         windows = data.reader.windows(part.texts)
         weights, goal = windows.share * len(windows.ids) / len(part.texts), targets(part.labels, classes)
         if weighted and not data.several:
@@ -116,17 +116,18 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
         def read(indices: Any) -> tuple[Any, ...]:
             return windows.read(indices), goal[windows.owner[indices]], weights[indices].astype(np.float32)
 
-        return read, windows.owner
+        return read, windows.owner, np.array([len(ids) for ids in windows.ids])
 
     signature: list[Any] = [((None,), np.int32), ((classes,), np.float32), ((), np.float32)]
-    read, owner = reader(data.train, True)
+    read, owner, lengths = reader(data.train, True)
     chances = None
     if kind == "oversample":
         chances = draw_probabilities(data.train.labels[owner], classes)
     stream = Stream(
-        read, signature, len(owner), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances
-    )
-    read, owner = reader(data.val, False)
+        read, signature, len(owner), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances,
+        lengths=lengths,
+    )  # fmt: skip
+    read, owner, _ = reader(data.val, False)
     return stream, ordered(read, signature, len(owner), batch_size=BATCH)
 
 

@@ -32,6 +32,20 @@ def step_seeds(steps: int, *, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch, 1]).integers(0, 2**31 - 1, size=(steps, 2), dtype=np.int32)
 
 
+def batches_by_length(
+    order: np.ndarray, lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int, pool: int = 50
+) -> np.ndarray:
+    """An epoch's order as batches (steps, batch_size) of samples of similar length, for rows that are padded.
+
+    The order is cut into pools of `pool` batches; each is sorted by length, and all batches come in random order.
+    """
+    size = pool * batch_size
+    pools = [order[start : start + size] for start in range(0, len(order), size)]
+    sorted_order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in pools])
+    batches = sorted_order.reshape(-1, batch_size)
+    return batches[np.random.default_rng([seed, epoch, 2]).permutation(len(batches))]
+
+
 class Stream:
     """The training part as batches for `model.fit`, on every backend.
 
@@ -47,6 +61,7 @@ class Stream:
         probabilities: Chance of each sample to be drawn, (size,), summing to 1; without it every sample comes once
             an epoch.
         transform: TensorFlow function of the batched arrays and `seed` (int32 (2,)) that returns what `fit` takes.
+        lengths: Length of each sample, (size,): a batch then has samples of similar length.
     """
 
     def __init__(
@@ -59,6 +74,7 @@ class Stream:
         seed: int,
         probabilities: np.ndarray | None = None,
         transform: Transform | None = None,
+        lengths: np.ndarray | None = None,
     ) -> None:
         if size < 1:
             raise ValueError("the training part is empty")
@@ -67,6 +83,7 @@ class Stream:
         self._size = size
         self._seed = seed
         self._probabilities = probabilities
+        self._lengths = lengths
         self._epoch = self._start = 0
         self.dataset = self._build(read, signature, transform)
 
@@ -80,6 +97,8 @@ class Stream:
         steps, epoch, seed = self.steps_per_epoch, self._epoch, self._seed
         draw = steps * self.batch_size
         order = epoch_order(self._size, seed=seed, epoch=epoch, draw=draw, probabilities=self._probabilities)
+        if self._lengths is not None:
+            order = batches_by_length(order, self._lengths, self.batch_size, seed=seed, epoch=epoch)
         batches = order.reshape(steps, self.batch_size).astype(np.int64)
         return batches[self._start :], step_seeds(steps, seed=seed, epoch=epoch)[self._start :]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.data.stream import Stream, epoch_order, ordered
+from pipelines.data.stream import Stream, batches_by_length, epoch_order, ordered
 
 X = np.arange(23, dtype=np.float32)
 
@@ -65,3 +65,15 @@ def test_small_sets_and_bad_steps():
         stream().seek(0, 6)
     with pytest.raises(ValueError, match="empty"):
         Stream(lambda i: (X[i],), [((), np.float32)], 0, batch_size=1, seed=0)
+
+
+def test_batches_of_similar_length():
+    lengths = np.random.default_rng(0).integers(1, 100, 1000)
+    order = epoch_order(1000, seed=3, epoch=1, draw=960)
+    batches = batches_by_length(order, lengths, 16, seed=3, epoch=1, pool=10)
+    assert sorted(batches.ravel()) == sorted(order)
+    spread = np.ptp(lengths[batches], axis=1).mean()
+    assert spread < 0.25 * np.ptp(lengths[order.reshape(60, 16)], axis=1).mean()
+    assert lengths[batches].mean(1).argmax() not in (0, 59)  # the batches come in random order
+    np.testing.assert_array_equal(batches, batches_by_length(order, lengths, 16, seed=3, epoch=1, pool=10))
+    assert (batches != batches_by_length(order, lengths, 16, seed=3, epoch=2, pool=10)).any()
