@@ -125,7 +125,7 @@ class NgramInput:
     """
 
     known: np.ndarray
-    words: int = 2
+    words: int = 3
     low: int = 3
     high: int = 6
     length: int = 512

@@ -29,7 +29,7 @@ def runs(text, words, low, high):
 def test_every_run_has_a_number_of_its_own(texts):
     """Equal runs share a number and different ones do not: the counts are those of strings."""
     reader = NgramInput.learn(texts, size=10**6, least=1)
-    expected = [runs(text, 2, 3, 6) for text in texts]
+    expected = [runs(text, 3, 3, 6) for text in texts]
     assert len(reader.known) == len(set().union(*expected))
     windows = reader.windows(texts)
     assert [len(ids) for ids in windows.ids] == [len(of_text) for of_text in expected]
@@ -39,12 +39,12 @@ def test_every_run_has_a_number_of_its_own(texts):
 
 
 def test_rare_runs_are_not_known_and_the_most_frequent_are_kept():
-    every = [runs(text, 2, 3, 6) for text in CORPUS]
+    every = [runs(text, 3, 3, 6) for text in CORPUS]
     counts = {run: sum(run in of_text for of_text in every) for run in set().union(*every)}
     assert len(NgramInput.learn(CORPUS, size=10**6).known) == sum(c >= 2 for c in counts.values())
     assert len(NgramInput.learn(CORPUS, size=7).known) == 7
     known = NgramInput.learn(CORPUS, size=sum(c >= 3 for c in counts.values()))
-    assert len(known.windows(["good film"]).ids[0]) == sum(counts.get(r, 0) >= 3 for r in runs("good film", 2, 3, 6))
+    assert len(known.windows(["good film"]).ids[0]) == sum(counts.get(r, 0) >= 3 for r in runs("good film", 3, 3, 6))
 
 
 def test_learning_in_blocks_is_the_same(monkeypatch):
