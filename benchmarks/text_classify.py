@@ -29,7 +29,7 @@ OURS = {
     "cnn": ["--model", "cnn", "--fit.epochs", "8", "--model.token_dropout", "0.2", "--optimizer.name", "adamw"],
     "transformer": ["--model", "transformer", "--fit.epochs", "8", "--model.token_dropout", "0.2",
                     "--optimizer.name", "adamw"],
-    "minilm": ["--fit.epochs", "3", "--fit.batch_size", "32", "--optimizer.name", "adamw", "--model.length", "96"],
+    "minilm": ["--fit.epochs", "2", "--fit.batch_size", "32", "--optimizer.name", "adamw", "--model.length", "96"],
 }  # fmt: skip
 PEERS = ("scikit-learn", "spacy")
 SPACY_EPOCHS = 6

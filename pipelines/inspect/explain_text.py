@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,9 +14,18 @@ from pipelines.inspect.explain import input_gradients
 from pipelines.models import backbones
 from pipelines.models.text_models import EMBEDDING, NGRAMS
 
+Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
+BATCH = 32
+
 
 def token_attributions(
-    model: keras.Model, ids: np.ndarray, classes: np.ndarray, *, pad: int = 0, steps: int = 32
+    model: keras.Model,
+    ids: np.ndarray,
+    classes: np.ndarray,
+    *,
+    pad: int = 0,
+    steps: int = 32,
+    parts: Parts | None = None,
 ) -> np.ndarray:
     """How much each token adds to the logit of a class, compared with the embedding of padding in its place.
 
@@ -30,6 +39,7 @@ def token_attributions(
         classes: (B,) the class to explain for each.
         pad: Number of the padding.
         steps: Points on the way from the padding.
+        parts: What `split` gave, where it is called many times.
 
     Returns:
         float32 (B, L).
@@ -42,7 +52,7 @@ def token_attributions(
     """
     if model.name == NGRAMS:
         steps = 1  # a linear model needs one point
-    embed, answer = split(model)
+    embed, answer = parts or split(model)
     tokens = ops.convert_to_tensor(ids, dtype="int32")
     vectors = ops.convert_to_numpy(embed(tokens)).astype(np.float32)
     baseline = ops.convert_to_numpy(embed(ops.full_like(tokens, pad))).astype(np.float32)
@@ -55,7 +65,7 @@ def token_attributions(
     return (path * total / steps).sum(-1)
 
 
-def split(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+def split(model: keras.Model) -> Parts:
     """The model in two: from tokens to embeddings, and from embeddings and tokens to logits.
 
     Raises:
@@ -93,19 +103,31 @@ def split(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any]
     return lambda ids: first(ids, training=False), answer
 
 
-def character_scores(model: keras.Model, reader: TextInput, text: str, label: int, *, steps: int = 32) -> np.ndarray:
-    """What each character of a text adds to the logit of a class, float64 (len(text),).
+def character_scores(
+    model: keras.Model, reader: TextInput, texts: Sequence[str], labels: Sequence[int], *, steps: int = 32
+) -> list[np.ndarray]:
+    """What each character of some texts adds to the logit of a class each, float64 (len(text),).
 
     A token's part is shared evenly by the characters that it covers, over all places where it stands; that of special
     tokens is left out. The windows of a long text are averaged as in prediction.
+
+    Raises:
+        ValueError: The model has no embeddings.
     """
-    windows = reader.windows([text], places=True)
-    scores = np.zeros(len(text))
+    parts = split(model)
+    windows = reader.windows(texts, places=True)
+    scores = [np.zeros(len(text)) for text in texts]
     sizes = np.array([max(len(ids), 1) for ids in windows.ids], float)
-    for number, weight in enumerate(sizes / sizes.sum()):
-        of_token = token_attributions(model, windows.read([number]), np.array([label]), pad=reader.pad, steps=steps)[0]
-        entries, starts, ends = windows.places[number].T if len(windows.places[number]) else np.zeros((3, 0), int)
-        often = np.bincount(entries, minlength=len(of_token))
-        for entry, start, end in zip(entries, starts, ends, strict=True):
-            scores[start:end] += weight * of_token[entry] / often[entry] / max(end - start, 1)
+    weights = sizes / np.bincount(windows.owner, sizes)[windows.owner]
+    for first in range(0, len(sizes), BATCH):
+        numbers = range(first, min(first + BATCH, len(sizes)))
+        classes = np.asarray(labels)[windows.owner[first : first + BATCH]]
+        values = token_attributions(model, windows.read(numbers), classes, pad=reader.pad, steps=steps, parts=parts)
+        for number, of_token in zip(numbers, values, strict=True):
+            entries, starts, ends = windows.places[number].reshape(-1, 3).T
+            often = np.bincount(entries, minlength=len(of_token))
+            shares = weights[number] * of_token[entries] / often[entries] / np.maximum(ends - starts, 1)
+            of_text = scores[windows.owner[number]]
+            for share, start, end in zip(shares, starts, ends, strict=True):
+                of_text[start:end] += share
     return scores

@@ -55,15 +55,13 @@ def explained(
 
     A model of the user's without an embedding layer has its texts shown without colours.
     """
-    rows: list[tuple[str, Sequence[Mark]]] = []
-    for text, label, lead in zip(texts, labels, leads, strict=True):
-        text = cut(text, limit)
-        try:
-            marks = coloured(text, character_scores(model, reader, text, int(label), steps=STEPS))
-        except ValueError:
-            marks = [Mark(text)]
-        rows.append((lead.replace("\n", ", "), marks))
-    return Marked(rows, caption)
+    shown = [cut(text, limit) for text in texts]
+    try:
+        scores = character_scores(model, reader, shown, labels, steps=STEPS)
+    except ValueError:
+        scores = [np.zeros(len(text)) for text in shown]
+    marks = [coloured(text, of_text) for text, of_text in zip(shown, scores, strict=True)]
+    return Marked([(lead.replace("\n", ", "), row) for lead, row in zip(leads, marks, strict=True)], caption)
 
 
 def baselines(data: TextParts, probabilities: np.ndarray, own: str, seed: int, resamples: int) -> Section:

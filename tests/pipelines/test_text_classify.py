@@ -195,12 +195,12 @@ def train(tmp_path, **options):
 def test_several_labels(tmp_path):
     generator = np.random.default_rng(0)
     lines = []
-    for _ in range(160):
+    for _ in range(320):
         labels = [name for name, on in zip(("good", "bad"), generator.random(2) < 0.5, strict=True) if on]
         words = [str(generator.choice(GOOD if name == "good" else BAD)) for name in labels]
         lines.append(json.dumps({"text": " ".join([*words, sentence(generator, ["scene"])]), "labels": labels}))
     (tmp_path / "d.jsonl").write_text("\n".join(lines))
-    run = train(tmp_path, data=str(tmp_path / "d.jsonl"), epochs=12, imbalance="focal")
+    run = train(tmp_path, data=str(tmp_path / "d.jsonl"), epochs=12, learning_rate=1e-2, imbalance="focal")
     assert run.metrics["test"]["metrics"]["micro_f1"]["value"] > 0.8
     both, none = run.predict("a superb and awful story", "the actor was with it")
     assert both["label"] == "bad|good"

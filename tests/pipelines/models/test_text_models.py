@@ -163,7 +163,7 @@ def test_attributions_of_a_pretrained_encoder(tmp_path):
     parts = token_attributions(model, numpy(ids), np.array([0, 1]), steps=64)
     gap = numpy(model(ids)) - numpy(answer(embed(0 * ids), ids))
     np.testing.assert_allclose(parts.sum(1), gap[[0, 1], [0, 1]], atol=0.05 * np.abs(gap).max() + 1e-3)
-    scores = character_scores(model, reader, "A good film", 1)
+    scores = character_scores(model, reader, ["A good film"], [1])[0]
     assert scores[1] == scores[6] == 0  # the spaces
     assert len(scores) == 11
 
@@ -175,7 +175,7 @@ def test_character_scores_find_the_words_that_count():
     table[:, 2:] = 1  # naive Bayes alone
     model.get_layer("embedding").embeddings.assign(table)
     text = "a good book"
-    scores = character_scores(model, reader, text, 1)
+    (scores,) = character_scores(model, reader, [text], [1])
     assert scores[2:6].sum() > 0 > scores[7:].sum()
     difference = logits_of(model, reader, [text])[0, 1] - float(numpy(model.get_layer("logits").bias)[1])
     np.testing.assert_allclose(scores.sum(), difference, rtol=1e-4)
