@@ -90,15 +90,15 @@ def layerwise_rates(model: keras.Model, decay: float) -> dict[str, float]:
     Language Model Fine-tuning for Text Classification", ACL 2018).
 
     Args:
-        model: A built model; the last layer has the factor 1.
+        model: A built model; the last layer has the factor 1, and frozen layers have none.
         decay: Above 0 and at most 1.
 
     Raises:
-        ValueError: The decay is out of its range, or the model has no weights.
+        ValueError: The decay is out of its range, or the model has no weights to train.
     """
     if not 0 < decay <= 1:
         raise ValueError(f"decay must be above 0 and at most 1, got {decay}")
-    layers = [x for x in model._flatten_layers(include_self=False) if x._trainable_variables]
+    layers = [x for x in model._flatten_layers(include_self=False) if x._trainable_variables and x.trainable]
     if not layers:
         raise ValueError("the model has no layers with weights: build it first")
     paths = {

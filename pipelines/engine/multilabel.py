@@ -67,8 +67,8 @@ def score(
 ) -> MultiLabel:
     """Scores predictions; a label is given where its chance is above one half.
 
-    F1 scores and the mean average precision of the classes are scikit-learn's; the first three have 95 % percentile
-    bootstrap intervals over the samples.
+    F1 scores are as in scikit-learn (0 where undefined); the mean average precision is over the labels that some sample
+    has. F1 scores and subset accuracy have 95 % percentile bootstrap intervals over the samples.
 
     Args:
         targets: (N, K) of 0 and 1.

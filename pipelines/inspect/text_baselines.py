@@ -94,7 +94,7 @@ def ngrams(data: TextParts, generator: np.random.Generator) -> Baseline:
     return Baseline("n-grams", probabilities(logits_of(model, reader, data.test.texts), data.several), seconds)
 
 
-def out_of_sample(texts: list[str], labels: np.ndarray, classes: int, folds: int = 5) -> np.ndarray:
+def out_of_sample(texts: list[str], labels: np.ndarray, classes: int, folds: int) -> np.ndarray:
     """Chances (N, K) of texts from models that were not trained on them: cross-validated regressions on words.
 
     A class with fewer texts than `folds` is left to chance in some of them.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHOWN, CELL = 600, 200
 SUSPECTS, SIMILAR = 20, 20
 # Cross-validation for suspicious labels is left out above so many training texts.
-MOST_CHECKED = 20_000
+MOST_CHECKED, FOLDS = 20_000, 5
 STEPS = 16
 
 
@@ -129,8 +129,9 @@ def suspicious(data: TextParts, probabilities: np.ndarray) -> Section:
     """Labels that are probably wrong: in training by cross-validation of a linear model, in the test by the model."""
     blocks: list[Any] = []
     checked = [("test", data.test, probabilities, "this model")]
-    if len(data.train.texts) <= MOST_CHECKED and np.bincount(data.train.labels).min() > 1:
-        chances = text_baselines.out_of_sample(data.train.texts, data.train.labels, len(data.classes))
+    sizes = np.bincount(data.train.labels, minlength=len(data.classes))
+    if len(data.train.texts) <= MOST_CHECKED and sizes.min() > 1 and sizes.max() >= FOLDS:
+        chances = text_baselines.out_of_sample(data.train.texts, data.train.labels, len(data.classes), FOLDS)
         checked.insert(0, ("training", data.train, chances, "a linear model in five-fold cross-validation"))
     for name, part, chances, by in checked:
         found = label_errors.suspects(part.labels, chances)

@@ -51,6 +51,14 @@ def test_layerwise_decay_falls_towards_the_first_layer():
         np.testing.assert_allclose(change, -rate, atol=1e-7)
 
 
+def test_frozen_layers_are_passed_over():
+    model = make()
+    model.layers[-2].trainable = False
+    assert list(layerwise_rates(model, 0.5).values()) == [0.5, 0.5, 1, 1]
+    optimizer = registry.get("sgd", learning_rate=0.1, layer_decay=0.5, model=model)
+    optimizer.build(model.trainable_variables)
+
+
 def test_its_configuration_survives():
     optimizer = registry.get(
         "adamw", rates={"first": 0.5}, wrap=["cautious", "lookahead"], gradient_accumulation_steps=2

@@ -161,9 +161,9 @@ def test_export_answers_as_the_model(trained, tmp_path, kind):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(tmp_path):
-    write(tmp_path / "data.csv", rows(600))
+    write(tmp_path / "data.csv", rows(240))
     options = ["--data", "data.csv", *QUICK, "--model", "cnn", "--model.width", "16", "--model.token_dropout", "0.2",
-               "--fit.epochs", "10", "--fit.ema", "0.9", "--run.deterministic", "true", "--model.baselines", "false",
+               "--fit.epochs", "6", "--fit.ema", "0.9", "--run.deterministic", "true", "--model.baselines", "false",
                "--fit.checkpoint_seconds", "0.2", "--tensorboard.enabled", "false"]  # fmt: skip
     done = cli(*options, "--run.name", "whole", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from pipelines.engine.multilabel import score
+from pipelines.errors import UserError
+
+
+def test_scores_are_those_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    truth = generator.random((200, 4)) < [0.5, 0.3, 0.05, 0.0]  # the last label is never given
+    chances = np.clip(0.5 * truth + generator.random((200, 4)) * 0.7, 0, 1)
+    result = score(truth, chances, list("abcd"), seed=0, resamples=200)
+    guess = chances > 0.5
+    expected = {
+        "micro_f1": sk.f1_score(truth, guess, average="micro"),
+        "macro_f1": sk.f1_score(truth, guess, average="macro", zero_division=0),
+        "subset_accuracy": sk.accuracy_score(truth, guess),
+        "hamming_loss": sk.hamming_loss(truth, guess),
+        "average_precision": sk.average_precision_score(truth[:, :3], chances[:, :3], average="macro"),
+    }
+    for name, value in expected.items():
+        assert result.metrics[name].value == pytest.approx(value), name
+    for name in ("micro_f1", "macro_f1", "subset_accuracy"):
+        estimate = result.metrics[name]
+        assert estimate.low < estimate.value < estimate.high
+    assert result.per_class[0][5] == truth[:, 0].sum()
+    assert result.to_json()["per_class"][3]["recall"] is None
+
+
+def test_broken_predictions():
+    with pytest.raises(UserError, match="not finite"):
+        score(np.ones((3, 2)), np.full((3, 2), np.nan), ["a", "b"], seed=0)
+    with pytest.raises(ValueError, match="expected two arrays"):
+        score(np.ones((3, 2)), np.ones((3, 3)), ["a", "b"], seed=0)
