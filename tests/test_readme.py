@@ -20,10 +20,13 @@ import keras
 import numpy as np
 from sklearn.datasets import load_digits
 
-digits, targets = load_digits(return_X_y=True)
-x, y, vx, vy = digits[:300], targets[:300], digits[300:400], targets[300:400]
+data = load_digits()
+images, targets, classes = data.images[..., None] / 16, data.target, [str(name) for name in data.target_names]
+x, y, x_val, y_val, x_test, y_test = (part[i : i + 200] for i in (0, 200, 400) for part in (images, targets))
+vx, vy, accuracy = x_val, y_val, 0.9
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(10)])
+layers = [keras.layers.Flatten(), keras.layers.Dense(16, "relu"), keras.layers.Dense(10)]
+model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
 model.compile("adam", loss, metrics=["accuracy"])
 """
 
