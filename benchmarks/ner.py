@@ -1,8 +1,10 @@
 """Entity F1 and words a second: our `ner` against a linear-chain CRF with hand features and against spaCy.
 
-    python benchmarks/ner.py --data folder/ --only ours crfsuite spacy --seeds 5
+    python benchmarks/ner.py --data folder/ --only crfsuite spacy
+    python benchmarks/ner.py --data folder/ --only ours --data.val_fraction 0.01 --early_stopping.warmup 9
+    ... --model.vectors glove.npy --model.words 100000
 
-The folder holds train.conll and test.conll. Each measurement is a process of its own; they take turns. A tenth of the
+Options that are not the benchmark's own go to `ner`: those above train on all, as the linear CRF does. The folder holds train.conll and test.conll. Each measurement is a process of its own; they take turns. A tenth of the
 training part is for validation; the test part is looked at once a run. The linear CRF (sklearn-crfsuite, L-BFGS, 100
 iterations, c1 = 0.1, c2 = 0.1) has the usual features of a word, its neighbours, affixes and shapes; it needs no
 validation, so it trains on all, and knows no chance, so one seed is enough. spaCy trains its `ner` on an encoder of

@@ -112,13 +112,15 @@ def examples(result: Classification, show: Show) -> list[Block]:
 
 def rows(result: Classification, names: Sequence[str]) -> list[dict[str, object]]:
     """predictions.csv"""
+    # Taken once: each is computed from all samples.
+    predicted, confidence = result.predicted, result.confidence
     return [
         {
             "sample": names[i],
             "label": result.classes[result.labels[i]],
-            "predicted": result.classes[result.predicted[i]],
-            "confidence": round(float(result.confidence[i]), 6),
-            "right": bool(result.predicted[i] == result.labels[i]),
+            "predicted": result.classes[predicted[i]],
+            "confidence": round(float(confidence[i]), 6),
+            "right": bool(predicted[i] == result.labels[i]),
         }
         for i in range(len(result.labels))
     ]

@@ -295,12 +295,7 @@ def _rates(labels: np.ndarray, said: np.ndarray) -> tuple[float, float]:
 def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     """Name and mask of each group of the test rows: the categories of a column, or bands of its numbers."""
     from pipelines.data import table_kinds
-    from pipelines.errors import UserError
 
-    if column not in data.test.frame:
-        raise UserError(
-            f"decide.subgroups: there is no column {column!r}; there are {table_kinds.listed(data.test.frame)}"
-        )
     values, known = data.test.frame[column], data.train.frame[column]
     if data.kinds.get(column) == "number":
         plain = table_kinds.numbers(values).to_numpy()

@@ -28,6 +28,7 @@ SPACE: dict[str, dict[str, Any]] = {
 
 
 def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
+    from pipelines.data.table_kinds import listed
     from pipelines.data.table_stream import is_large
     from pipelines.data.tables import load_tables
     from pipelines.errors import UserError
@@ -41,6 +42,11 @@ def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]
     data = load_tables(config.data, samples, seed=config.run.seed, folds=folds)
     if config.fit.imbalance != "none" and data.target.problem != "classes":
         raise UserError(f"fit.imbalance {config.fit.imbalance} needs classes, but {data.target.columns[0]} is none")
+    if config.decide.calibration == "isotonic" and len(data.target.classes) != 2:
+        raise UserError("decide.calibration isotonic is for two classes: take temperature or none")
+    for name in config.decide.subgroups:
+        if name not in data.test.frame:
+            raise UserError(f"decide.subgroups: there is no column {name!r}; there are {listed(data.test.frame)}")
     return data
 
 

@@ -258,7 +258,7 @@ BROKEN = [
     (["--data", "nowhere.csv"], None, "not found"), (["--data", "sklearn:"], None, "needs a name, such as sklearn:wine"),
     (["--data", "sklearn:nothing"], None, "sklearn:nothing is unknown"), (["--data", "t.xlsx"], b"x", "must be one of .csv"),
     (["--data", "t.parquet"], b"x", "cannot be read as PARQUET"), (["--data", "t.jsonl"], b"{", "cannot be read as JSONL"),
-    (["--data", "t.sqlite"], b"no database" * 100, "cannot be read as SQLITE"), (["--data", "mine:x"], None, "no module named 'mine'"),
+    (["--data", "t.sqlite"], b"no database" * 100, "cannot be read as SQLITE"), (["--data", "not_there:x"], None, "no module named 'not_there'"),
     (["predict", "nowhere", "t.csv"], None, "run directory not found"), (["--data.split_column", "job"], None, "expected train, val or test"),
     (["--data.max_broken", "0"], HEADER + ROWS + b"3,a,\n", "more than data.max_broken = 0"),
 ]  # fmt: skip

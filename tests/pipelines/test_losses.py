@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
+from scipy.special import log_softmax
 
 from pipelines.losses import FocalLoss
 
@@ -26,3 +28,26 @@ def test_config_and_arguments():
     assert FocalLoss.from_config(FocalLoss(1.5, 0.2).get_config()).gamma == 1.5
     with pytest.raises(ValueError, match="gamma"):
         FocalLoss(-1)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("axes", [1, 2])
+def test_log_likelihood_is_scipys_cross_entropy(axes):
+    from pipelines.losses import LogLikelihood
+
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(5, 3, 4)).astype("float32")
+    target = np.eye(4, dtype="float32")[generator.integers(0, 4, (5, 3))]
+    target[2, 1] = 0  # counts for nothing
+    log_p = log_softmax(logits, axis=-1)
+    expected = -(target * log_p).sum(tuple(range(axes, 3)))
+    for normalized, output in ((True, log_p), (False, logits)):
+        loss = LogLikelihood(normalized=normalized, axes=axes)
+        np.testing.assert_allclose(ops.convert_to_numpy(loss.call(target, output)), expected, rtol=1e-5)
+    soft = target * 0.9 + 0.025 * target.sum(-1, keepdims=True)
+    smooth = LogLikelihood(0.1, axes=axes)
+    expected = -(soft * log_p).sum(tuple(range(axes, 3)))
+    np.testing.assert_allclose(ops.convert_to_numpy(smooth.call(target, log_p)), expected, rtol=1e-5)
+    assert LogLikelihood.from_config(smooth.get_config()).get_config() == smooth.get_config()
+    with pytest.raises(ValueError, match="label_smoothing"):
+        LogLikelihood(1.0)

@@ -97,7 +97,7 @@ def test_numbers(tmp_path, monkeypatch):
     frame = pd.DataFrame({"x": np.arange(300) % 17, "y": np.arange(300) % 5})
     frame = frame.assign(a=frame["x"] * 2.0 + frame["y"], b=-1.0 * frame["y"])
     two = medical.train(data=frame, target="a,b", epochs=40, **SMALL)
-    assert two.metrics["test"]["metrics"]["r2_a"]["value"] > 0.9
+    assert two.metrics["test"]["metrics"]["r2_a"]["value"] > 0.8
     (row,) = two.predict({"x": 3, "y": 2})
     assert row["a_low"] < 8 < row["a_high"]
 

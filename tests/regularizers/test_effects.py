@@ -100,7 +100,7 @@ def test_jacobian_shrinks(plain):
         active = data()[0] @ w1 + b1 > 0
         return (np.einsum("ih,bh,hk->bik", w1, active, w2) ** 2).sum((1, 2)).mean()
 
-    assert norm(trained("jacobian", 0.03)) < 0.3 * norm(plain)
+    assert norm(trained("jacobian", 0.1)) < 0.3 * norm(plain)
 
 
 @pytest.mark.backend
@@ -111,7 +111,7 @@ def test_gradient_of_the_loss_shrinks(plain):
         errors = np.exp(log_probabilities(model)) - y
         return ((((errors @ w2.T) * (x @ w1 + b1 > 0)) @ w1.T) ** 2).sum(1).mean()
 
-    assert norm(trained("input-gradient", 0.3)) < 0.5 * norm(plain)
+    assert norm(trained("input-gradient", 1.0)) < 0.5 * norm(plain)
 
 
 @pytest.mark.backend

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data.split import stratified
+from pipelines.data.split import folds, stratified
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,3 +35,25 @@ def test_seed_decides():
 def test_bad_fraction():
     with pytest.raises(ValueError, match="fraction"):
         stratified(np.zeros(3), 1.0, seed=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 6), st.integers(0, 3), st.booleans())
+def test_folds_are_even_and_keep_groups(number, seed, grouped):
+    labels = np.arange(120) % 3
+    groups = (np.arange(120) // 4).tolist() if grouped else None
+    found = folds(labels, number, seed=seed, groups=groups)
+    sizes = np.bincount(found, minlength=number)
+    assert sizes.max() - sizes.min() <= (4 if grouped else 3)
+    if groups:
+        assert len({(g, f) for g, f in zip(groups, found.tolist(), strict=True)}) == len(set(groups))
+    else:
+        for label in range(3):
+            of_class = np.bincount(found[labels == label], minlength=number)
+            assert of_class.max() - of_class.min() <= 1
+    np.testing.assert_array_equal(found, folds(labels, number, seed=seed, groups=groups))
+
+
+def test_one_fold_is_none():
+    with pytest.raises(ValueError, match="at least 2"):
+        folds(np.zeros(4, int), 1, seed=0)
