@@ -14,6 +14,24 @@ from pipelines.models.tabular_config import TableModelConfig
 
 
 @dataclass
+class TableFitConfig(FitConfig):
+    """As for all tasks, but that the number of rows may choose the size of the batches.
+
+    Args:
+        epochs: Passes over the training part, at most.
+        batch_size: Samples a step; 0 chooses by the number of rows.
+    """
+
+    epochs: int = 100
+    batch_size: int = 0
+
+    def __post_init__(self) -> None:
+        given, self.batch_size = self.batch_size, self.batch_size or 1
+        super().__post_init__()
+        self.batch_size = given
+
+
+@dataclass
 class TableConfig(TrainConfig):
     """Options of a task on tables."""
 
@@ -22,5 +40,5 @@ class TableConfig(TrainConfig):
     decide: DecisionConfig = field(default_factory=DecisionConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", weight_decay=3e-4))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("constant", warmup=0.0))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=60, batch_size=128))
-    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=6))
+    fit: TableFitConfig = field(default_factory=TableFitConfig)
+    early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=8))

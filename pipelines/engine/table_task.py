@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH = 4096
 BIN_ROWS = 200_000
+# Rows of the training part below which a batch has so many, after the choices in the paper of TabM.
+BATCHES = ((2_800, 32), (32_000, 128), (108_000, 256), (1_000_000, 1024), (math.inf, 4096))
 # New rows are compared with the training part when there are enough for a difference to mean something.
 DRIFT_ROWS, DRIFT_INDEX = 100, 0.25
 RATES = {"tabm": 2e-3, "mlp": 1e-2, "ft-transformer": 3e-4}
@@ -47,6 +50,8 @@ def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]
     for name in config.decide.subgroups:
         if name not in data.test.frame:
             raise UserError(f"decide.subgroups: there is no column {name!r}; there are {listed(data.test.frame)}")
+    if config.fit.batch_size == 0:
+        config.fit.batch_size = next(size for rows, size in BATCHES if len(data.train) < rows)
     return data
 
 

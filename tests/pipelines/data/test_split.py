@@ -44,7 +44,7 @@ def test_folds_are_even_and_keep_groups(number, seed, grouped):
     groups = (np.arange(120) // 4).tolist() if grouped else None
     found = folds(labels, number, seed=seed, groups=groups)
     sizes = np.bincount(found, minlength=number)
-    assert sizes.max() - sizes.min() <= (4 if grouped else 3)
+    assert sizes.max() - sizes.min() <= (12 if grouped else 3)  # a class each may have one group more
     if groups:
         assert len({(g, f) for g, f in zip(groups, found.tolist(), strict=True)}) == len(set(groups))
     else:
