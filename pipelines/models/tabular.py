@@ -103,7 +103,9 @@ class PiecewiseLinear(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         x = ops.expand_dims(inputs, -1)
-        pieces = ops.clip(x * self._slope + self._offset, self._low, self._high)
+        # As tensors: NumPy would take a PyTorch tensor over, and lose its gradient. Bins may be too narrow for halves.
+        slope, offset, low, high = map(ops.convert_to_tensor, (self._slope, self._offset, self._low, self._high))
+        pieces = ops.clip(ops.cast(x, "float32") * slope + offset, low, high)
         return x * self.line + self.bias + ops.einsum("bfm,fmu->bfu", ops.cast(pieces, self.compute_dtype), self.kernel)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
