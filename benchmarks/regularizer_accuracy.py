@@ -1,7 +1,7 @@
 """What each regularizer does for the test accuracy of a small data set: 200 scans of digits, several seeds.
 
-    python benchmarks/regularizer_accuracy.py               # every penalty with its default strength, seeds 0 to 2
-    python benchmarks/regularizer_accuracy.py --only none,jacobian --seeds 5
+    python benchmarks/regularizer_accuracy.py                # every penalty with its default strength, seeds 0 to 2
+    python benchmarks/regularizer_accuracy.py --only none,jacobian=0.1 --seeds 5
 
 Each run is `image_classify` with its defaults and `--data.limit 200`; the seed changes the split, the initial weights,
 the order and the augmentation, and is the same for all penalties. Prints a row for each penalty as it is finished.

@@ -7,24 +7,24 @@ from typing import Any
 import keras
 from keras import ops
 
-from regularizers.step import SEED_STATE, Batch, StepPenalty, advance, ends_in, log_probabilities, one_output
+from regularizers.step import SEED_STATE, Batch, Outputs, StepPenalty, advance, classifier_outputs, one_output
 
 
 class _Disagreement(keras.losses.Loss):
     """(KL(p||q) + KL(q||p)) / 2 of two outputs (..., K), as (...) in nats."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, outputs: Outputs) -> None:
         super().__init__(name="disagreement")
-        self.kind = kind
+        self.outputs = outputs
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return disagreement(y_true, y_pred, self.kind)
+        return disagreement(y_true, y_pred, self.outputs)
 
 
-def disagreement(first: Any, second: Any, kind: str) -> Any:
+def disagreement(first: Any, second: Any, outputs: Outputs) -> Any:
     """(KL(p||q) + KL(q||p)) / 2 of two outputs (..., K) of a classifier, as (...)."""
-    log_p, log_q = (log_probabilities(outputs, kind, "r-drop") for outputs in (first, second))
-    return ops.sum((ops.exp(log_p) - ops.exp(log_q)) * (log_p - log_q), axis=-1) / 2
+    log_p, log_q = outputs.log_probabilities(first), outputs.log_probabilities(second)
+    return outputs.per_sample((ops.exp(log_p) - ops.exp(log_q)) * (log_p - log_q)) / 2
 
 
 @keras.saving.register_keras_serializable(package="regularizers")
@@ -47,11 +47,12 @@ class RDrop(StepPenalty):
 
     def penalty(self, batch: Batch) -> Any:
         first = one_output(batch.y_pred, "r-drop")
+        outputs = classifier_outputs(batch.model, "r-drop")
         second, states = batch.forward(batch.x)
         advance(states)
         # The loss of the first pass is already counted once: half of it is exchanged for half of the second's.
-        losses = [batch.compute_loss(batch.x, batch.y, outputs, batch.sample_weight) for outputs in (first, second)]
-        apart = _Disagreement(ends_in(batch.model))(second, first, batch.sample_weight)
+        losses = [batch.compute_loss(batch.x, batch.y, y_pred, batch.sample_weight) for y_pred in (first, second)]
+        apart = _Disagreement(outputs)(second, first, batch.sample_weight)
         return (losses[1] - losses[0]) / 2 + self.strength * apart
 
 
@@ -81,7 +82,9 @@ class RDropLoss(keras.losses.Loss):
         """(B, ...) targets and (B, 2, ..., K) outputs to (B, ...) losses."""
         first, second = y_pred[:, 0], y_pred[:, 1]
         losses = (self.loss.call(y_true, first) + self.loss.call(y_true, second)) / 2
-        return losses + self.strength * disagreement(first, second, "logits" if self.from_logits else "softmax")
+        return losses + self.strength * disagreement(
+            first, second, Outputs("logits" if self.from_logits else "softmax")
+        )
 
     def get_config(self) -> dict[str, Any]:
         loss = keras.saving.serialize_keras_object(self.loss)

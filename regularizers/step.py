@@ -15,6 +15,12 @@ import keras
 from keras import ops
 
 SEED_STATE = "seed_generator_state"
+# Names of losses, as classes and as functions.
+_REGRESSION = {
+    "meansquarederror", "meanabsoluteerror", "meanabsolutepercentageerror", "meansquaredlogarithmicerror", "huber",
+    "logcosh", "poisson", "cosinesimilarity",
+}  # fmt: skip
+_BINARY = {"binarycrossentropy", "binaryfocalcrossentropy"}
 
 
 @dataclass(frozen=True)
@@ -170,35 +176,64 @@ def one_output(y_pred: Any, name: str) -> Any:
     return y_pred
 
 
-def ends_in(model: keras.Model) -> str:
-    """What a classifier gives out: `softmax`, `sigmoid`, or `logits` where neither is seen at its end."""
-    while model is not None:
-        outputs = getattr(model, "outputs", None)
-        last = outputs[0]._keras_history.operation if outputs else None
-        activation = getattr(last, "activation", None)
-        for name in ("softmax", "sigmoid"):
-            if activation is getattr(keras.activations, name):
-                return name
-        if isinstance(last, keras.layers.Softmax):
-            return "softmax"
-        model = last if isinstance(last, keras.Model) else None
-    return "logits"
+@dataclass(frozen=True)
+class Outputs:
+    """How to read the outputs of a classifier (..., K).
 
-
-def log_probabilities(outputs: Any, kind: str, name: str) -> Any:
-    """(..., K) outputs of a classifier to log-probabilities (..., K); a single output becomes two classes.
-
-    Raises:
-        ValueError: Several outputs with a sigmoid each: the classes do not exclude each other.
+    Args:
+        form: `softmax`, `sigmoid`, or `logits`.
+        several: Whether each of the K outputs is a yes or no of its own, and not one class of K.
     """
-    if outputs.shape[-1] == 1:
-        logits = outputs if kind == "logits" else _logit(outputs)
+
+    form: str = "logits"
+    several: bool = False
+
+    def log_probabilities(self, outputs: Any) -> Any:
+        """(..., K) outputs to log-probabilities (..., K), (..., 2) for K = 1, or (..., K, 2) for several labels."""
+        if self.form == "softmax":
+            return ops.log(ops.maximum(outputs, 1e-7))
+        if not self.several and outputs.shape[-1] > 1:
+            return ops.log_softmax(outputs)
+        logits = outputs if self.form == "logits" else _logit(outputs)
+        logits = logits if outputs.shape[-1] == 1 else logits[..., None]
         return ops.concatenate([ops.log_sigmoid(-logits), ops.log_sigmoid(logits)], axis=-1)
-    if kind == "sigmoid":
-        raise ValueError(f"{name} needs classes that exclude each other, not a sigmoid for each of several")
-    return ops.log_softmax(outputs) if kind == "logits" else ops.log(ops.maximum(outputs, 1e-7))
+
+    def per_sample(self, values: Any) -> Any:
+        """Terms of the log-probabilities' shape to one a sample: summed over classes, averaged over labels."""
+        values = ops.sum(values, axis=-1)
+        return ops.mean(values, axis=-1) if self.several else values
 
 
 def _logit(probabilities: Any) -> Any:
     probabilities = ops.clip(probabilities, 1e-7, 1 - 1e-7)
     return ops.log(probabilities) - ops.log(1 - probabilities)
+
+
+def classifier_outputs(model: keras.Model, name: str) -> Outputs:
+    """How a compiled classifier's outputs are to be read, by its last activation and its loss.
+
+    Raises:
+        ValueError: The loss is one of regression.
+    """
+    loss = keras.losses.get(getattr(model, "loss", None))
+    kinds = {c.__name__ for c in type(loss).__mro__} | {getattr(loss, "__name__", "")}
+    kinds = {kind.replace("_", "").lower() for kind in kinds}
+    if kinds & _REGRESSION:
+        raise ValueError(f"{name} needs a classifier, but the model's loss is {model.loss}")
+    form = _last_activation(model)
+    several = bool(kinds & _BINARY) or form == "sigmoid"
+    return Outputs(form, several and model.output_shape[-1] > 1)
+
+
+def _last_activation(model: keras.Model) -> str:
+    while model is not None:
+        outputs = getattr(model, "outputs", None)
+        last = outputs[0]._keras_history.operation if outputs else None
+        activation = getattr(last, "activation", None)
+        for form in ("softmax", "sigmoid"):
+            if activation is getattr(keras.activations, form):
+                return form
+        if isinstance(last, keras.layers.Softmax):
+            return "softmax"
+        model = last if isinstance(last, keras.Model) else None
+    return "logits"

@@ -167,16 +167,44 @@ def test_each_step_draws_other_projections():
     assert len(values) == 4
 
 
-@pytest.mark.parametrize(("activation", "outputs"), [("softmax", 3), ("sigmoid", 1), (None, 1)])
-def test_confidence_sees_what_the_outputs_are(activation, outputs):
-    x, _, w = batch(3)
-    model = network(outputs, activation=activation)
-    _, z = forward([np.array(a, "float64") for a in model.get_weights()], x)
-    p = softmax(z if outputs > 1 else np.concatenate([0 * z, z], 1))
-    expected = STRENGTH * (w * (p * np.log(p)).sum(1)).mean()
-    target = ops.convert_to_numpy(model(x))
-    value, _, _ = one_step(model, regularizers.Confidence(STRENGTH), "mse", x, target, w)
-    assert value == pytest.approx(expected, rel=1e-4)
+@pytest.mark.parametrize(
+    ("activation", "outputs", "loss"),
+    [
+        ("softmax", 3, keras.losses.CategoricalCrossentropy()),
+        ("sigmoid", 1, "binary_crossentropy"),
+        (None, 1, keras.losses.BinaryCrossentropy(from_logits=True)),
+        ("sigmoid", 3, "binary_crossentropy"),
+        (None, 3, keras.losses.BinaryFocalCrossentropy(from_logits=True)),
+    ],
+)
+def test_confidence_and_r_drop_see_what_the_outputs_are(activation, outputs, loss):
+    x, y, w = batch(3)
+    y = y[:, :outputs]
+    models = [network(outputs, Noise(7), activation=activation) for _ in range(2)]
+    generator = keras.random.SeedGenerator(7)
+    masks = [
+        ops.convert_to_numpy(keras.random.uniform((6, 4), 0.5, 1.5, seed=generator)).astype("float64") for _ in "ab"
+    ]
+
+    def probabilities(mask):
+        """(6, classes), or (6, labels, 2)."""
+        _, z = forward([np.array(a, "float64") for a in models[0].get_weights()], x, mask)
+        return softmax(z) if activation == "softmax" else softmax(np.stack([0 * z, z], -1))
+
+    p, q = probabilities(masks[0]), probabilities(masks[1])
+    entropy, apart = -(p * np.log(p)).sum(-1), ((p - q) * np.log(p / q)).sum(-1) / 2
+    if p.ndim == 3:
+        entropy, apart = entropy.mean(1), apart.mean(1)
+    plain = []
+    for mask in masks:
+        out = probabilities(mask)
+        out = out[..., 1] if out.ndim == 3 else out
+        of_probabilities = type(loss)() if isinstance(loss, keras.losses.Loss) else keras.losses.BinaryCrossentropy()
+        plain.append(float(of_probabilities(y, out.astype("float32"), w)))
+    value, _, _ = one_step(models[0], regularizers.Confidence(STRENGTH), loss, x, y, w)
+    assert value == pytest.approx(plain[0] - STRENGTH * (w * entropy).mean(), rel=1e-4)
+    value, _, _ = one_step(models[1], regularizers.RDrop(STRENGTH), loss, x, y, w)
+    assert value == pytest.approx(np.mean(plain) + STRENGTH * (w * apart).mean(), rel=1e-4)
 
 
 def test_evaluation_has_no_step_penalty_and_the_saved_model_is_plain(tmp_path):
@@ -315,7 +343,8 @@ def two_outputs():
         (two_outputs, "confidence", "one output, this one has 2"),
         (two_outputs, "jacobian", "one output, this one has 2"),
         (tokens_model, "jacobian", "floating point"),
-        (lambda: network(3, activation="sigmoid"), "confidence", "exclude each other"),
+        (lambda: network(3), "confidence", "confidence needs a classifier, but the model's loss is mse"),
+        (lambda: network(3, keras.layers.Dropout(0.5)), "r-drop", "r-drop needs a classifier"),
     ],
 )
 def test_batches_that_cannot_have_it(make, name, message):
