@@ -225,7 +225,7 @@ def show(out: Path) -> None:
     rows = pd.read_csv(out)
     for value, rising in (("auc", False), ("log_loss", True), ("seconds", True)):
         means = rows.pivot_table(index="model", columns="set", values=value)
-        means["mean rank"] = means.rank(ascending=rising).mean(1)
+        means["mean rank"] = means.rank(ascending=rising).mean(axis=1)
         print(f"\n{value}\n{means.sort_values('mean rank').round(4).to_string()}")
     counts = rows.pivot_table(index="model", columns="set", values="fold", aggfunc="count")
     print(f"\nfolds measured\n{counts.to_string()}")

@@ -183,7 +183,7 @@ class RegularizerConfig:
 
     Args:
         name: Penalty, by name; `python -m regularizers` lists them. None has none.
-        strength: Its factor in the loss; null takes the penalty's own tested default.
+        strength: Its factor in the loss; null takes the penalty's own default.
     """
 
     name: str = "none"

@@ -1,3 +1,4 @@
+import importlib.util
 import itertools
 import json
 
@@ -172,14 +173,15 @@ def test_the_sample_is_there_or_its_package_is_named(monkeypatch):
         assert len(data.types) == 10
         assert sum(data.summary.counts[part]["person"] for part in data.parts()) == 449
     monkeypatch.setattr(tag_sources, "SAMPLE", "no_such_package")
-    with pytest.raises(UserError, match="pip install no_such_package"):
+    with pytest.raises(UserError, match=r"needs the package no_such_package: pip install '.*\[samples\]'"):
         load_tags(TagsDataConfig(), seed=0)
 
 
 NOTHING = {
     "nowhere.conll": "not found", "empty.conll": "0 columns", "one.conll": "1 columns", "pos.conll": "max_broken",
     "plain.conll": "no sentence of the training part has an entity", "picture.png": "a file must be one of",
-    "tfds:": "needs a name", "folder": "no file of annotated text named train", "bad.spacy": "DocBin",
+    "tfds:": "needs a name", "folder": "no file of annotated text named train",
+    "bad.spacy": "DocBin" if importlib.util.find_spec("spacy") else r"needs spaCy: pip install '.*\[spacy\]'",
 }  # fmt: skip
 
 
