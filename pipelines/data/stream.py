@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,45 @@ if TYPE_CHECKING:
 
 Read = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 Transform = Callable[..., tuple[Any, ...]]
+
+
+class _Calls:
+    """Calls of TensorFlow's threads into Python, all over before the interpreter ends.
+
+    A call under way at that moment would never return, and the process never end: TensorFlow waits for the call when it
+    frees the iterator. So at exit no more are begun, and those that were are waited for.
+    """
+
+    QUIET = 0.1  # seconds without a call, after which there are no more to come: an iterator that nobody reads is full
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way, self._last, self._closed = 0, 0.0, False
+
+    def run(self, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> tuple[Any, ...]:
+        with self._lock:
+            self._last = time.monotonic()
+            if self._closed:
+                raise StopIteration  # the end of the data, to TensorFlow
+            self._under_way += 1
+        try:
+            return tuple(function(*arguments))
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._last:
+                return
+            self._closed = True
+            self._last = time.monotonic()
+        while self._under_way or time.monotonic() - self._last < self.QUIET:
+            time.sleep(self.QUIET / 10)
+
+
+_calls = _Calls()
+atexit.register(_calls.close)
 
 
 def epoch_order(
@@ -108,7 +150,7 @@ class Stream:
         import tensorflow as tf
 
         def plan(_: tf.Tensor) -> tf.data.Dataset:
-            batches, seeds = tf.numpy_function(self._plan, [], (tf.int64, tf.int32))
+            batches, seeds = tf.numpy_function(lambda: _calls.run(self._plan), [], (tf.int64, tf.int32))
             batches.set_shape((None, self.batch_size))
             seeds.set_shape((None, 2))
             return tf.data.Dataset.from_tensor_slices((batches, seeds))
@@ -150,7 +192,7 @@ def _reader(read: Read, signature: Sequence[tuple[tuple[int, ...], Any]]) -> Cal
     types = [tf.as_dtype(dtype) for _, dtype in signature]
 
     def call(indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        arrays = tf.numpy_function(lambda i: tuple(read(i)), [indices], types, stateful=False)
+        arrays = tf.numpy_function(lambda i: _calls.run(read, i), [indices], types, stateful=False)
         for array, (shape, _) in zip(arrays, signature, strict=True):
             array.set_shape((indices.shape[0], *shape))
         return tuple(arrays)
