@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+AHEAD = 4  # batches
 
 Read = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 Transform = Callable[..., tuple[Any, ...]]
@@ -158,13 +161,13 @@ class Stream:
         reader = _reader(read, signature)
         plans = tf.data.Dataset.range(1).flat_map(plan)
         if transform is None:
-            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=tf.data.AUTOTUNE)
+            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=cores())
         else:
             batches = plans.map(
                 lambda indices, seed: transform(*reader(indices), seed=seed),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                num_parallel_calls=cores(),
             )
-        dataset = batches.prefetch(tf.data.AUTOTUNE)
+        dataset = _ahead(batches)
         # Keras asks once how many batches an epoch has. A pass that starts in the middle has fewer: without this,
         # every later epoch would be cut to the length of the first.
         dataset.cardinality = lambda: tf.constant(self.steps_per_epoch, tf.int64)
@@ -179,7 +182,26 @@ def ordered(
 
     reader = _reader(read, signature)
     indices = tf.data.Dataset.range(size).batch(batch_size)
-    return indices.map(reader, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return _ahead(indices.map(reader, num_parallel_calls=cores()))
+
+
+def cores() -> int:
+    """Processor cores that this process may use, at most 16: more only cost memory, a batch each."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(available or 1, 16)
+
+
+def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches, some of them made before they are asked for.
+
+    Without TensorFlow's automatic tuning: what ends an epoch may have to wait for its thread, which sleeps for longer and
+    longer, so that an epoch of 50 seconds often took 82 (TensorFlow 2.21).
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(AHEAD).with_options(options)
 
 
 def _reader(read: Read, signature: Sequence[tuple[tuple[int, ...], Any]]) -> Callable[[Any], tuple[Any, ...]]:

@@ -91,3 +91,8 @@ def test_a_process_ends_in_the_middle_of_an_epoch():
         "next(batches)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def test_no_epoch_waits_for_tensorflows_tuning():
+    both = stream().dataset, ordered(lambda i: (X[i],), [((), np.float32)], len(X), batch_size=4)
+    assert all(dataset.options().autotune.enabled is False for dataset in both)
