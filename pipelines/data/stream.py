@@ -194,8 +194,8 @@ def cores() -> int:
 def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     """The same batches, some of them made before they are asked for.
 
-    Without TensorFlow's automatic tuning: what ends an epoch may have to wait for its thread, which sleeps for longer and
-    longer, so that an epoch of 50 seconds often took 82 (TensorFlow 2.21).
+    Without TensorFlow's automatic tuning: the end of an epoch may have to wait for its thread, which sleeps for longer
+    and longer: an epoch of 50 seconds often took 82 (TensorFlow 2.21).
     """
     import tensorflow as tf
 
