@@ -273,7 +273,7 @@ def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Rows for each row of each input: a file, a DataFrame, a dictionary or a list of dictionaries."""
     from pipelines.data.table_encode import Encoder
-    from pipelines.data.tables import Target
+    from pipelines.data.table_target import Target
     from pipelines.errors import UserError
 
     target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
@@ -383,7 +383,7 @@ def _short(value: float) -> float:
 
 
 def columns(spec: dict[str, Any]) -> list[str]:
-    from pipelines.data.tables import Target
+    from pipelines.data.table_target import Target
 
     target = Target(**spec["target"])
     if target.problem == "number":
