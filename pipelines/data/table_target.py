@@ -72,6 +72,11 @@ class Target:
 
 
 def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
+    """The columns that the user names, or else the source, or else the first with a usual name.
+
+    Raises:
+        UserError: There is no such column.
+    """
     frame = next(iter(raw.parts.values()))
     if config.target is not None:
         names = [config.target] if config.target in frame else [name.strip() for name in config.target.split(",")]
@@ -89,6 +94,11 @@ def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
 
 
 def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) -> Target:
+    """What kind of target these columns of the training part are, and its classes.
+
+    Raises:
+        UserError: They cannot be what the options say, or classes are too few or too many.
+    """
     column = frame[columns[0]]
     problem = config.problem
     if problem == "auto" and config.duration is not None:
@@ -143,7 +153,11 @@ def target_values(frame: pd.DataFrame, target: Target, what: str) -> np.ndarray:
 
 
 def fitted(target: Target, values: np.ndarray) -> Target:
-    """What of the target is learned from the training part."""
+    """The target with what is learned from the training part: scales of numbers, intervals of time.
+
+    Raises:
+        UserError: Numbers do not differ, or events are too few.
+    """
     if target.problem == "number":
         scale = values.std(0)
         if not (scale > 0).all():
