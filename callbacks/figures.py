@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+# Okabe & Ito's palette: told apart with any kind of colour vision.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
 CURVES = 12  # more of them cannot be told apart
 
@@ -34,7 +35,7 @@ def classification_figures(
     def draw(model: keras.Model, epoch: int) -> dict[str, Figure]:
         probabilities = to_probabilities(model.predict(x, batch_size=batch_size, verbose=0))
         figures = {
-            "confusion_matrix": confusion_matrix(labels, probabilities, classes),
+            "confusion_matrix": confusion_matrix(confusion(labels, probabilities), classes),
             "roc": roc_curves(labels, probabilities, classes),
             "reliability": reliability(labels, probabilities),
         }
@@ -59,13 +60,18 @@ def to_probabilities(outputs: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Counts, rows true and columns predicted; colour is the share of the row."""
+def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """int64 (K, K): how many samples of each true class (row) were predicted as each class (column)."""
+    number = probabilities.shape[1]
+    return np.bincount(labels * number + probabilities.argmax(1), minlength=number**2).reshape(number, number)
+
+
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Counts (K, K), rows true and columns predicted; colour is the share of the row."""
     number = len(classes)
-    counts = np.bincount(labels * number + probabilities.argmax(1), minlength=number**2).reshape(number, number)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(4 + 0.32 * number, 14)
-    figure = _new(side + 0.8, side)
+    figure = new(side + 0.8, side)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = np.arange(0, number, -(-number // 40))
@@ -99,7 +105,7 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[
     """A curve for each class against the rest; with many classes, those with the least area."""
     mixed = [k for k in range(len(classes)) if 0 < (labels == k).sum() < len(labels)]
     curves = sorted(((classes[k], *roc(labels == k, probabilities[:, k])) for k in mixed), key=lambda curve: curve[3])
-    figure = _new(5, 4.6)
+    figure = new(5, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
     colours = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"]
@@ -119,18 +125,29 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     right = probabilities.argmax(1) == labels
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(places, minlength=bins)
-    filled = counts > 0
-    accuracy = np.bincount(places, right, bins)[filled] / counts[filled]
-    mean = np.bincount(places, confidence, bins)[filled] / counts[filled]
-    centers = (np.arange(bins) + 0.5) / bins
-    figure = _new(4.6, 4.6)
+    some = np.maximum(counts, 1)
+    accuracy, mean = np.bincount(places, right, bins) / some, np.bincount(places, confidence, bins) / some
+    return reliability_diagram(np.linspace(0, 1, bins + 1), counts, accuracy, mean)
+
+
+def reliability_diagram(edges: np.ndarray, counts: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray) -> Figure:
+    """Accuracy against confidence in bins, with the number of predictions in each below.
+
+    Args:
+        edges: (B + 1,) ends of the bins.
+        counts: (B,) predictions in each; what the others say of an empty one does not matter.
+        accuracy: (B,) share of the right ones.
+        confidence: (B,) their mean.
+    """
+    centers, widths, filled = (edges[:-1] + edges[1:]) / 2, np.diff(edges), counts > 0
+    figure = new(4.6, 4.6)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect")
-    upper.bar(centers[filled], accuracy, 0.92 / bins, color=BLUE, label="accuracy")
-    upper.scatter(mean, accuracy, color=ORANGE, s=14, zorder=3, label="bin mean")
+    upper.bar(centers[filled], accuracy[filled], widths[filled] * 0.92, color=BLUE, label="accuracy")
+    upper.scatter(confidence[filled], accuracy[filled], color=ORANGE, s=14, zorder=3, label="bin mean")
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     upper.legend(loc="upper left", frameon=False)
-    lower.bar(centers, counts, 0.92 / bins, color=GREY)
+    lower.bar(centers, counts, widths * 0.92, color=GREY)
     lower.set(xlabel="confidence", ylabel="predictions")
     return figure
 
@@ -144,7 +161,7 @@ def examples(
     chosen = np.lexsort((np.where(right, confidence, -confidence), right))[:number]
     columns = min(8, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = _new(1.35 * columns, 1.75 * rows)
+    figure = new(1.35 * columns, 1.75 * rows)
     for place, i in enumerate(chosen, start=1):
         axes = figure.add_subplot(rows, columns, place)
         image = images[i]
@@ -155,7 +172,8 @@ def examples(
     return figure
 
 
-def _new(width: float, height: float) -> Figure:
+def new(width: float, height: float) -> Figure:
+    """An empty figure, in inches, with a canvas of its own."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
     return figure

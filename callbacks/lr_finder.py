@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from callbacks.figures import BLUE, GREEN, GREY, RED, new
 from callbacks.state import global_random_state, set_global_random_state, set_training_state, training_state
 from callbacks.weights import inner_optimizer
 
@@ -144,15 +145,11 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     def figure(self) -> Figure:
         """The loss against the rate, with the suggestions."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6.4, 4), layout="constrained", dpi=110)
-        FigureCanvasAgg(figure)
+        figure = new(6.4, 4)
         axes = figure.add_subplot()
-        axes.plot(self.rates, self.losses, color="#767676", linewidth=0.6, alpha=0.6, label="loss of a step")
-        axes.plot(self.rates, self.smoothed, color="#0072B2", label="smoothed")
-        marks = (("suggestion", self.suggestion, "#D55E00", "o"), ("careful", self.careful, "#009E73", "s"))
+        axes.plot(self.rates, self.losses, color=GREY, linewidth=0.6, alpha=0.6, label="loss of a step")
+        axes.plot(self.rates, self.smoothed, color=BLUE, label="smoothed")
+        marks = (("suggestion", self.suggestion, RED, "o"), ("careful", self.careful, GREEN, "s"))
         for name, rate, colour, marker in marks:
             loss = self.smoothed[self.rates.index(rate)]
             axes.plot(rate, loss, marker, color=colour, label=f"{name} {rate:.2g}", zorder=3)

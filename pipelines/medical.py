@@ -10,13 +10,12 @@ It is research software and no medical device. The README's results table has th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.engine import table_task
 from pipelines.engine.table_config import TableConfig
-from pipelines.engine.task import Task
 
 
 @dataclass
@@ -55,35 +54,7 @@ SAMPLES: dict[str, Callable[[], Any]] = {
 }
 
 
-def assess(config: Config, data: Any, model: Any) -> Any:
-    from pipelines.engine import table_report
-
-    return table_report.assess(config, data, model, medical=True)
-
-
-def load_data(config: Config) -> Any:
-    return table_task.load_data(config, SAMPLES)
-
-
-def load_test(config: Config, spec: dict[str, Any]) -> Any:
-    return table_task.load_test(config, spec, SAMPLES)
-
-
-def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
-    from pipelines.engine import table_explain
-
-    return table_explain.explain(config, model, spec, arguments, load=load_data)
-
-
-TASK = Task(
-    "medical", Config, __doc__ or "", load_data=load_data, build_model=table_task.build_model,
-    objective=table_task.objective, batches=table_task.batches, spec=table_task.spec,
-    assess=assess, predict=table_task.predict, columns=table_task.columns, inputs=table_task.inputs,
-    inputs_help="tables with the columns of the training (.csv, .parquet ...), folders, or - for CSV on standard input",
-    example=table_task.example, finish=table_task.finish,
-    load_test=load_test, explain=explain,
-    space=table_task.SPACE,
-)  # fmt: skip
+TASK = table_task.task("medical", Config, __doc__ or "", SAMPLES, medical=True)
 train = table_task.with_frames(TASK.train)
 
 if __name__ == "__main__":

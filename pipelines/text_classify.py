@@ -189,7 +189,7 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
-    from pipelines.data.text_sources import raw_texts
+    from pipelines.data.text_files import raw_texts
 
     return list(raw_texts(arguments))
 

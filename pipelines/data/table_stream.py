@@ -17,7 +17,9 @@ from pipelines.data import summary as summaries
 from pipelines.data import table_kinds
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
+from pipelines.data.table_leaks import leaks
 from pipelines.data.table_sources import RawTable
+from pipelines.data.table_target import fitted, target_columns, target_of, target_values
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,12 +97,12 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     part_of, total = _parts(path, config, seed)
     sample = _sample(path, part_of, seed)
     raw = RawTable({"train": sample})
-    columns = tables.target_columns(raw, config)
+    columns = target_columns(raw, config)
     away = {*columns, *config.drop, config.duration}
     needed = [*columns, *([config.duration] if config.duration else [])]
     known = sample.dropna(subset=needed)
-    target = tables.target_of(known, columns, config)
-    target = tables.fitted(target, tables.target_values(known, target, config.source))
+    target = target_of(known, columns, config)
+    target = fitted(target, target_values(known, target, config.source))
     features = known.drop(columns=[c for c in known if c in away])
     kinds = table_kinds.kinds_of(features, config.kinds)
     encoder = Encoder.fit(features, kinds, config.numbers, config.max_categories)
@@ -127,7 +129,7 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
                     if not mask.any():
                         continue
                     chosen = frame[mask]
-                    known_values = tables.target_values(chosen, target, str(path))
+                    known_values = target_values(chosen, target, str(path))
                     numbers = np.flatnonzero(mask) + start
                     if number:
                         held[number].append((chosen, known_values, numbers))
@@ -154,12 +156,12 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         parts[name] = tables.TablePart(
             frame, encoder.encode(frame), labels, RowNames(np.concatenate([r for _, _, r in held[number]]))
         )
-    learned = tables.TablePart(features, encoder.encode(features), tables.target_values(known, target, str(path)), [])
+    learned = tables.TablePart(features, encoder.encode(features), target_values(known, target, str(path)), [])
     notes = [
         *raw.notes,
         f"{total:,} rows are streamed from {path.name}; kinds and encoders are learned from {len(known):,} of them",
         *table_kinds.describe(kinds),
-        *tables.leaks(encoder, learned, target, seed),
+        *leaks(encoder, learned, target, seed),
     ]
     counts = {name: tables.counts(part, target) for name, part in parts.items()}
     summary = summaries.DataSummary(counts, skipped, [], _fingerprint(path), notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,75 +11,18 @@ import pandas as pd
 
 from pipelines.data import summary as summaries
 from pipelines.data import table_kinds, table_stream
-from pipelines.data.images import natural
 from pipelines.data.sources import PARTS, check_broken
 from pipelines.data.split import folds as deal
 from pipelines.data.split import stratified
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
+from pipelines.data.table_leaks import leaks
 from pipelines.data.table_sources import RawTable, load
 from pipelines.data.table_stream import DiskRows
+from pipelines.data.table_target import Target, fitted, strata, target_columns, target_of, target_values
 from pipelines.errors import UserError
 
 Samples = Mapping[str, Callable[[], RawTable]]
-
-TARGETS = ("target", "label", "class", "outcome", "y", "status", "default", "diagnosis", "death", "churn", "fraud")
-POSITIVE = ("bad", "default", "defaulted", "yes", "y", "true", "1", "positive", "malignant", "dead", "died", "event",
-            "fraud", "churn", "case", "sick", "disease")  # fmt: skip
-MANY_VALUES = 20
-INTERVALS = 20
-LEAK_ROWS, LEAK_SCORE = 5000, 0.985
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is predicted, as spec.json keeps it.
-
-    Args:
-        columns: Names of the target columns; one, unless several numbers are predicted.
-        problem: classes, number or survival.
-        classes: For classes, their names; of two the second is the one to be found.
-        center: For numbers, what is taken off each before training.
-        scale: For numbers, what each is then divided by.
-        duration: For survival, the column of the time.
-        edges: For survival, the ends of the intervals of time, from 0.
-    """
-
-    columns: list[str]
-    problem: str
-    classes: list[str] = field(default_factory=list)
-    center: list[float] = field(default_factory=list)
-    scale: list[float] = field(default_factory=list)
-    duration: str | None = None
-    edges: list[float] = field(default_factory=list)
-
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        """Shape of the model's output for one row."""
-        if self.problem == "classes":
-            return (len(self.classes),)
-        return (len(self.columns),) if self.problem == "number" else (len(self.edges) - 1, 2)
-
-    def encode(self, values: np.ndarray) -> np.ndarray:
-        """float32 (N, *outputs): one-hot classes, scaled numbers, or for each interval survived and not survived.
-
-        Args:
-            values: (N,) class numbers, (N, T) numbers, or (N, 2) times and events.
-
-        An interval of which a row was seen less than half is zero in both places, so that it counts for nothing in
-        the likelihood (Gensheimer & Narasimhan, "A scalable discrete-time survival model for neural networks", 2019).
-        """
-        if self.problem == "classes":
-            return np.eye(len(self.classes), dtype=np.float32)[values]
-        if self.problem == "number":
-            return ((values - np.array(self.center)) / np.array(self.scale)).astype(np.float32)
-        edges = np.array(self.edges)
-        time, event = values[:, :1], values[:, 1:] == 1
-        died = event & (time > edges[:-1]) & (time <= edges[1:])
-        died[:, 0] |= event[:, 0] & (time[:, 0] <= edges[0])
-        middle = (edges[:-1] + edges[1:]) / 2
-        survived = np.where(event, time > edges[1:], time >= middle)
-        return np.stack([survived, died], axis=2).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,9 +157,9 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
             raise UserError(
                 "model.folds deals rows to folds, but data.time_column keeps their order: --model.folds false"
             )
-        strata = np.concatenate([_strata(values[o][i], target) for o, i in (index["train"], index["val"])])
+        spread = np.concatenate([strata(values[o][i], target) for o, i in (index["train"], index["val"])])
         keys = [key for part in ("train", "val") for key in _keys(raw, hashes, config, *index[part])]
-        dealt = deal(strata, folds, seed=seed + 4, groups=keys)
+        dealt = deal(spread, folds, seed=seed + 4, groups=keys)
     return TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary, dealt)
 
 
@@ -252,23 +195,6 @@ def counts(part: TablePart, target: Target) -> dict[str, int]:
     return dict.fromkeys(target.columns, len(part))
 
 
-def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
-    frame = next(iter(raw.parts.values()))
-    if config.target is not None:
-        names = [config.target] if config.target in frame else [name.strip() for name in config.target.split(",")]
-        for name in names:
-            if name not in frame:
-                raise UserError(f"data.target: there is no column {name!r}; there are {table_kinds.listed(frame)}")
-        return names
-    if raw.target is not None:
-        return [raw.target]
-    found = [name for wanted in TARGETS for name in frame if name.lower() == wanted]
-    if not found:
-        raise UserError(f"say with --data.target which column to predict; there are {table_kinds.listed(frame)}")
-    raw.notes.append(f"the target is taken to be {found[0]}")
-    return [found[0]]
-
-
 def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) -> None:
     """Leaves out the rows whose target is missing.
 
@@ -293,77 +219,6 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
     )  # fmt: skip
 
 
-def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) -> Target:
-    column = frame[columns[0]]
-    problem = config.problem
-    if problem == "auto" and config.duration is not None:
-        problem = "survival"
-    if problem == "auto":
-        numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-        many = column.nunique() > MANY_VALUES or (numeric and bool((column % 1 != 0).any()))
-        problem = "number" if len(columns) > 1 or (numeric and many) else "classes"
-    if len(columns) > 1 and problem != "number":
-        raise UserError(f"data.target names several columns: they can only be numbers, not {problem}")
-    if problem != "classes":
-        return Target(columns, problem, duration=config.duration if problem == "survival" else None)
-    found = table_kinds.texts(column).value_counts()
-    classes = sorted(found.index, key=natural)
-    if len(classes) < 2:
-        raise UserError(f"data.target {columns[0]} has only the class {classes[0]!r}; at least two are needed")
-    if len(classes) > 0.5 * len(column):
-        raise UserError(f"data.target {columns[0]} has {len(classes)} classes in {len(column)} rows: is it a number?")
-    if config.positive is not None and (len(classes) != 2 or config.positive not in classes):
-        raise UserError(f"data.positive must be one of two classes, got {config.positive!r} of {', '.join(classes)}")
-    if len(classes) == 2:
-        named = [name for word in POSITIVE for name in classes if name.lower() == word]
-        positive = config.positive or (named[0] if len(named) == 1 else min(classes, key=lambda name: found[name]))
-        classes.sort(key=lambda name: name == positive)
-    return Target(columns, problem, classes)
-
-
-def target_values(frame: pd.DataFrame, target: Target, what: str) -> np.ndarray:
-    """The target of a frame as `Target.encode` takes it.
-
-    Raises:
-        UserError: It has unknown classes, or what should be numbers is none.
-    """
-    if target.problem == "classes":
-        number = {name: i for i, name in enumerate(target.classes)}
-        values = table_kinds.texts(frame[target.columns[0]])
-        unknown = sorted(set(values) - set(number))
-        if unknown:
-            raise UserError(f"{what} has the class {unknown[0]!r}, which the training part has not")
-        return values.map(number).to_numpy(np.int64)
-    names = target.columns if target.problem == "number" else [target.duration, *target.columns]
-    values = np.stack([table_kinds.numbers(frame[name]).to_numpy(np.float64) for name in names], axis=1)
-    broken = np.isnan(values).any(axis=0)
-    if broken.any():
-        raise UserError(f"{what}: the column {names[int(broken.argmax())]!r} must hold numbers only")
-    if target.problem == "survival":
-        if not np.isin(values[:, 1], (0, 1)).all():
-            raise UserError(f"{what}: {target.columns[0]} must be 1 where the event came and 0 where not")
-        if (values[:, 0] < 0).any():
-            raise UserError(f"{what}: {target.duration} must not be negative")
-    return values
-
-
-def fitted(target: Target, values: np.ndarray) -> Target:
-    """What of the target is learned from the training part."""
-    if target.problem == "number":
-        scale = values.std(0)
-        if not (scale > 0).all():
-            raise UserError(f"data.target {target.columns[int(scale.argmin())]} is the same in all rows")
-        return replace(target, center=values.mean(0).tolist(), scale=scale.tolist())
-    if target.problem == "survival":
-        times = values[values[:, 1] == 1, 0]
-        if len(times) < INTERVALS:
-            raise UserError(f"data.target {target.columns[0]}: {len(times)} events are too few, {INTERVALS} are needed")
-        edges = np.unique(np.quantile(times, np.linspace(0, 1, INTERVALS + 1)))
-        edges[0] = 0.0
-        return replace(target, edges=np.unique(edges).tolist())
-    return target
-
-
 def _hashes(frame: pd.DataFrame, values: np.ndarray) -> list[bytes]:
     """A hash of each row and its target."""
     plain = frame.apply(lambda column: table_kinds.texts(column).fillna("") if column.dtype == object else column)
@@ -384,7 +239,7 @@ def _split(
     """For each part the source's part that it comes from, and the numbers of its rows."""
     origin = "train" if "train" in values else "all"
     frame = raw.parts[origin]
-    strata = _strata(values[origin], target)
+    spread = strata(values[origin], target)
 
     def cut(among: np.ndarray, fraction: float, salt: int) -> tuple[np.ndarray, np.ndarray]:
         if config.time_column is not None:
@@ -394,7 +249,7 @@ def _split(
             order = among[np.argsort(moments.to_numpy(), kind="stable")]
             return np.split(order, [len(order) - round(fraction * len(order))])
         keys = _keys(raw, hashes, config, origin, among)
-        chosen = stratified(strata[among], fraction, seed=seed + salt, groups=keys)
+        chosen = stratified(spread[among], fraction, seed=seed + salt, groups=keys)
         return among[~chosen], among[chosen]
 
     copies = len(frame) - len(set(hashes[origin]))
@@ -416,7 +271,7 @@ def _split(
             rest, chosen = cut(rest, fraction, salt)
             index[part] = (origin, chosen)
     if config.limit is not None and config.limit < len(rest):
-        kept = stratified(strata[rest], config.limit / len(rest), seed=seed + 3)
+        kept = stratified(spread[rest], config.limit / len(rest), seed=seed + 3)
         rest = rest[kept]
     index["train"] = (origin, rest)
     for part, (_, chosen) in index.items():
@@ -440,57 +295,3 @@ def _keys(
     if config.group_column is not None:
         return raw.parts[origin][config.group_column].iloc[among].astype(str).tolist()
     return [hashes[origin][i] for i in among]
-
-
-def _strata(values: np.ndarray, target: Target) -> np.ndarray:
-    """int64 (N,): what is spread evenly over the parts."""
-    if target.problem == "classes":
-        return values
-    if target.problem == "survival":
-        return values[:, 1].astype(np.int64)
-    edges = np.unique(np.quantile(values[:, 0], np.linspace(0.1, 0.9, 9)))
-    return np.searchsorted(edges, values[:, 0])
-
-
-def leaks(encoder: Encoder, part: TablePart, target: Target, seed: int) -> list[str]:
-    """Remarks on columns that predict the target alone: a small tree on one half, tried on the other."""
-    from scipy.stats import rankdata, spearmanr
-    from sklearn.metrics import r2_score, roc_auc_score
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-
-    rows = np.random.default_rng(seed).permutation(len(part))[:LEAK_ROWS]
-    fit, test = np.array_split(rows, 2)
-    classes = target.problem != "number"
-    labels = part.values if target.problem == "classes" else part.values[:, -1]
-    if target.problem == "survival":
-        labels = labels.astype(np.int64)
-    if not classes:
-        labels = rankdata(labels)
-    if classes and (len(np.unique(labels[fit])) < len(np.unique(labels)) or len(np.unique(labels[test])) < 2):
-        return []
-    kind = DecisionTreeClassifier if classes else DecisionTreeRegressor
-    blocks = encoder.split(part.x)
-    remarks = []
-    for column in encoder.columns:
-        x = np.concatenate(
-            [b for b, block in zip(blocks, encoder.blocks, strict=True) if block.column == column.name], 1
-        )
-        tree = kind(max_leaf_nodes=8, min_samples_leaf=5, random_state=0).fit(x[fit], labels[fit])
-        if classes:
-            hit = tree.predict_proba(x[test])
-            found = np.arange(hit.shape[1])
-            present = np.unique(labels[test])
-            scores = [
-                roc_auc_score(labels[test] == tree.classes_[k], hit[:, k]) for k in found if tree.classes_[k] in present
-            ]
-            score, name = float(np.mean(scores)), "AUC"
-        else:
-            score, name = float(r2_score(labels[test], tree.predict(x[test]))), "R² of the ranks"
-            if len(np.unique(x[:, 0])) > 1:
-                score = max(score, float(spearmanr(x[:, 0], labels).statistic) ** 2)
-        if score >= LEAK_SCORE:
-            remarks.append(
-                f"warning: {column.name} alone predicts {target.columns[-1]} ({name} {score:.3f}); is it known only "
-                f"afterwards? Leave it out with --data.drop '[{column.name}]'"
-            )
-    return remarks

@@ -13,7 +13,7 @@ from pipelines.data import summary as summaries
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.data.tag_sources import Place, Raw, Sentence
+    from pipelines.data.tag_files import Place, Raw, Sentence
     from pipelines.data.tags_config import TagsDataConfig
     from pipelines.data.vocabulary import Vocabulary
     from pipelines.data.word_features import WordEncoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,25 +88,41 @@ def scores(result: Classification) -> Section:
 
 def examples(result: Classification, show: Show) -> list[Block]:
     """The surest mistakes, the surest hits, and the predictions in doubt."""
-    right = result.predicted == result.labels
-    sure = np.argsort(-result.confidence, kind="stable")
+    # Taken once: each is computed from all samples.
+    predicted, confidence = result.predicted, result.confidence
+    right = predicted == result.labels
+    sure = np.argsort(-confidence, kind="stable")
     groups = (
         ("worst", "The surest mistakes.", sure[~right[sure]]),
         ("best", "The surest right predictions.", sure[right[sure]]),
         ("unsure", "The predictions in most doubt.", sure[::-1]),
     )
+
+    def text(i: int) -> str:
+        said = f"{result.classes[predicted[i]]} {confidence[i]:.0%}"
+        return said if right[i] else f"{said}\nis {result.classes[result.labels[i]]}"
+
+    return shown(groups, text, right, show)
+
+
+def shown(
+    groups: Iterable[tuple[str, str, np.ndarray]], text: Callable[[int], str], right: np.ndarray, show: Show
+) -> list[Block]:
+    """The first samples of each group, or that it has none.
+
+    Args:
+        groups: Name, caption and numbers of the samples of each.
+        text: Number of a sample to what is written at it.
+        right: (N,) bool, whether each was predicted rightly.
+        show: Draws them.
+    """
     blocks: list[Block] = []
     for name, caption, order in groups:
         chosen = order[:SHOWN]
-        if not len(chosen):
+        if len(chosen):
+            blocks.append(show(name, caption, chosen, [text(i) for i in chosen], right[chosen].tolist()))
+        else:
             blocks.append(Text(f"{caption} There are none."))
-            continue
-        texts = [
-            f"{result.classes[result.predicted[i]]} {result.confidence[i]:.0%}"
-            + ("" if right[i] else f"\nis {result.classes[result.labels[i]]}")
-            for i in chosen
-        ]
-        blocks.append(show(name, caption, chosen, texts, right[chosen].tolist()))
     return blocks
 
 

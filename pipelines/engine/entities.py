@@ -12,7 +12,7 @@ from pipelines.inspect.entities import EntityScores, Place, kinds, score
 
 if TYPE_CHECKING:
     from pipelines.data.summary import DataSummary
-    from pipelines.data.tag_sources import Sentence
+    from pipelines.data.tag_files import Sentence
 
 SHOWN = 12
 # Okabe & Ito's palette, thin enough for light and dark pages.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from callbacks import figures as drawings
+from callbacks.figures import BLUE, GREEN, GREY, ORANGE, RED, new
 
 if TYPE_CHECKING:
     from pipelines.inspect.calibration import Reliability
 
-# Okabe & Ito's palette: told apart with any kind of colour vision.
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -26,14 +26,6 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 110,
 }
-NUMBERS_UP_TO = 20
-
-
-def new(width: float, height: float) -> Figure:
-    """An empty figure, in inches, with a canvas of its own."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
@@ -59,43 +51,14 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
 
 def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     """Counts (K, K), rows true and columns predicted; colour is the share of the row."""
-    number = len(classes)
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = min(4 + 0.32 * number, 14)
     with rc_context({**STYLE, "axes.grid": False}):
-        figure = new(side + 0.8, side)
-        axes = figure.add_subplot()
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        step = 1 if number <= 40 else -(-number // 40)
-        ticks = np.arange(0, number, step)
-        labels = [_short(classes[i]) for i in ticks]
-        axes.set_xticks(ticks, labels, rotation=90 if max(map(len, labels)) > 2 else 0)
-        axes.set_yticks(ticks, labels)
-        axes.set(xlabel="predicted", ylabel="true")
-        if number <= NUMBERS_UP_TO:
-            for row, column in zip(*np.nonzero(matrix), strict=True):
-                colour = "white" if shares[row, column] > 0.55 else "black"
-                count = f"{matrix[row, column]}"
-                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
-        figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    return figure
+        return drawings.confusion_matrix(matrix, [_short(name) for name in classes])
 
 
 def reliability_diagram(bins: Reliability) -> Figure:
     """Accuracy against confidence, with the number of predictions in each bin below."""
-    centers, widths = (bins.edges[:-1] + bins.edges[1:]) / 2, np.diff(bins.edges)
-    filled = bins.counts > 0
     with rc_context(STYLE):
-        figure = new(4.6, 4.6)
-        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
-        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect")
-        upper.bar(centers[filled], bins.accuracy[filled], widths[filled] * 0.92, color=BLUE, label="accuracy")
-        upper.scatter(bins.confidence[filled], bins.accuracy[filled], color=ORANGE, s=14, zorder=3, label="bin mean")
-        upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-        upper.legend(loc="upper left")
-        lower.bar(centers, bins.counts, widths * 0.92, color=GREY)
-        lower.set(xlabel="confidence", ylabel="predictions")
-    return figure
+        return drawings.reliability_diagram(bins.edges, bins.counts, bins.accuracy, bins.confidence)
 
 
 def lines(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn import metrics as sk
 
-from pipelines.engine.classification import SHOWN, Show, about
-from pipelines.engine.report import Block, Headline, Section, Table, Text
+from pipelines.engine.classification import Show, about, shown
+from pipelines.engine.report import Block, Headline, Section, Table
 from pipelines.engine.train import Assessment
 from pipelines.errors import UserError
 from pipelines.metrics import Estimate, bootstrap
@@ -156,18 +156,15 @@ def _words(result: MultiLabel, row: np.ndarray) -> str:
 def _examples(result: MultiLabel, show: Show) -> list[Block]:
     likelihood = np.where(result.targets, result.probabilities, 1 - result.probabilities)
     worst = np.argsort(likelihood.min(1), kind="stable")
-    right = (result.predicted == result.targets).all(1)
+    predicted = result.predicted
+    right = (predicted == result.targets).all(1)
     groups = (("worst", "The surest mistakes.", worst[~right[worst]]),
               ("best", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
-    blocks: list[Block] = []
-    for name, caption, order in groups:
-        chosen = order[:SHOWN]
-        if not len(chosen):
-            blocks.append(Text(f"{caption} There are none."))
-            continue
-        texts = [f"{_words(result, result.predicted[i])}\nis {_words(result, result.targets[i])}" for i in chosen]
-        blocks.append(show(name, caption, chosen, texts, right[chosen].tolist()))
-    return blocks
+
+    def text(i: int) -> str:
+        return f"{_words(result, predicted[i])}\nis {_words(result, result.targets[i])}"
+
+    return shown(groups, text, right, show)
 
 
 def _rows(result: MultiLabel, names: Sequence[str]) -> list[dict[str, object]]:

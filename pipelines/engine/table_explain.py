@@ -10,7 +10,8 @@ import pandas as pd
 
 from pipelines.data import table_kinds
 from pipelines.data.table_encode import Encoder
-from pipelines.data.tables import TablePart, Target
+from pipelines.data.table_target import Target
+from pipelines.data.tables import TablePart
 from pipelines.engine import figures
 from pipelines.engine.report import Block, Picture, Table
 from pipelines.engine.table_task import answers, frame_of, inputs, numbers

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.table_config import TableDataConfig
 from pipelines.engine.table_config import TableConfig
+from pipelines.engine.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.data.table_sources import RawTable
-    from pipelines.data.tables import TableParts
+    from pipelines.data.tables import Samples, TableParts
 
 EVALUATION_BATCH = 4096
 BIN_ROWS = 200_000
@@ -30,7 +31,38 @@ SPACE: dict[str, dict[str, Any]] = {
 }
 
 
-def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
+def task(name: str, config: type[TableConfig], description: str, samples: Samples, *, medical: bool) -> Task:
+    """The task on tables of this name.
+
+    Args:
+        name: Name of the module in `pipelines`.
+        config: Its dataclass of options.
+        description: What `--help` says.
+        samples: Its own sources by name; `sample` is the default.
+        medical: Whether the report is that of medicine rather than that of finance.
+    """
+    load = partial(load_data, samples=samples)
+
+    def assess(config: TableConfig, data: TableParts, model: Any) -> Any:
+        from pipelines.engine import table_report
+
+        return table_report.assess(config, data, model, medical=medical)
+
+    def explain(config: TableConfig, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+        from pipelines.engine import table_explain
+
+        return table_explain.explain(config, model, spec, arguments, load=load)
+
+    return Task(
+        name, config, description, load_data=load, build_model=build_model, objective=objective, batches=batches,
+        spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
+        inputs_help="tables with the columns of the training (.csv, .parquet ...), folders, or - for CSV on standard "
+                    "input",
+        example=example, finish=finish, load_test=partial(load_test, samples=samples), explain=explain, space=SPACE,
+    )  # fmt: skip
+
+
+def load_data(config: TableConfig, samples: Samples) -> TableParts:
     from pipelines.data.table_kinds import listed
     from pipelines.data.table_stream import is_large
     from pipelines.data.tables import load_tables
@@ -55,7 +87,7 @@ def load_data(config: TableConfig, samples: Mapping[str, Callable[[], RawTable]]
     return data
 
 
-def load_test(config: TableConfig, spec: dict[str, Any], samples: Mapping[str, Callable[[], RawTable]]) -> TableParts:
+def load_test(config: TableConfig, spec: dict[str, Any], samples: Samples) -> TableParts:
     from pipelines.data.tables import load_test_tables
 
     return load_test_tables(config.data, samples, spec)
@@ -241,7 +273,7 @@ def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Rows for each row of each input: a file, a DataFrame, a dictionary or a list of dictionaries."""
     from pipelines.data.table_encode import Encoder
-    from pipelines.data.tables import Target
+    from pipelines.data.table_target import Target
     from pipelines.errors import UserError
 
     target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
@@ -351,7 +383,7 @@ def _short(value: float) -> float:
 
 
 def columns(spec: dict[str, Any]) -> list[str]:
-    from pipelines.data.tables import Target
+    from pipelines.data.table_target import Target
 
     target = Target(**spec["target"])
     if target.problem == "number":

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipelines.data.tag_sources import Place
+from pipelines.data.tag_files import Place
 from pipelines.data.tags import Encoder, Tags, padded
 from pipelines.layers import marginals, viterbi
 

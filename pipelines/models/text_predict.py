@@ -61,7 +61,7 @@ def predict_raw(
     model: keras.Model, reader: TextInput, several: bool, inputs: Iterable[Any]
 ) -> Iterator[tuple[Any, np.ndarray | str]]:
     """For each text its chances (K,), or the reason why it is none; in their order."""
-    from pipelines.data.text_sources import fault
+    from pipelines.data.text_files import fault
 
     block: list[tuple[Any, str | None]] = []
 

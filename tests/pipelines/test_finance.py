@@ -3,14 +3,15 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import RUN_FILES, command, environment, files_of, run_task
 from sklearn import metrics as sk
 
 from pipelines import finance
@@ -49,10 +50,7 @@ def loans(rows=400, seed=0):
     return frame
 
 
-def cli(*argv, cwd, **options):
-    command = [sys.executable, "-m", "pipelines.finance", *map(str, argv)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=env, **options)
+cli = partial(run_task, "finance")
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +64,7 @@ def trained(tmp_path_factory):
 
 def test_run_directory_is_whole(trained):
     run, done = trained
-    names = {p.name for p in run.iterdir()} - {".lock"}
-    assert names == {
-        "config.yaml", "environment.json", "spec.json", "split.csv", "model.keras", "checkpoints", "history.csv",
-        "metrics.json", "predictions.csv", "figures", "report.html", "tensorboard",
-    }  # fmt: skip
+    assert files_of(run) == RUN_FILES
     assert "roc auc" in done.stdout
     assert "note: number: income, age" in done.stderr
     assert "note: date: opened" in done.stderr
@@ -111,7 +105,7 @@ def test_predict_needs_the_directory_and_raw_rows_only(trained, tmp_path):
     assert "lacks the column 'income'" in rows[15]["error"]
     assert rows[0]["input"] == "new.csv:0"
     assert any(row["reasons"].startswith("income +") for row in rows)
-    again = cli("predict", run, "-", cwd=tmp_path, input=(tmp_path / "new.csv").read_text())
+    again = cli("predict", run, "-", cwd=tmp_path, stdin=(tmp_path / "new.csv").read_text())
     assert len(again.stdout.splitlines()) == 16, again.stderr
 
 
@@ -214,9 +208,8 @@ def test_killed_runs_end_with_the_same_weights(tmp_path):
     whole = cli(*KILLED, "--run.name", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     torn = tmp_path / "runs" / "finance" / "torn"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-m", "pipelines.finance", *KILLED, "--run.name", "torn"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    argv = command("finance", *KILLED, "--run.name", "torn")
+    process = subprocess.Popen(argv, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("epoch 3/"):

@@ -1,14 +1,13 @@
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+from command_line import RUN_FILES, files_of, run_task
 
 from pipelines import image_classify
 from pipelines.data.images import load_images
@@ -17,17 +16,7 @@ from pipelines.engine.task import EXPORTS
 QUICK = ["--epochs", "4", "--model.width", "16", "--model.depth", "1", "--resamples", "50"]
 
 
-def cli(*argv, cwd, **environment):
-    command = [sys.executable, "-m", "pipelines.image_classify", *map(str, argv)]
-    path = os.pathsep.join(p for p in sys.path if p)
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-    )
+cli = partial(run_task, "image_classify")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +41,7 @@ def trained(tmp_path_factory):
 
 def test_run_directory_is_whole(trained):
     run, done = trained
-    names = {p.name for p in run.iterdir()} - {".lock"}
-    assert names == {
-        "config.yaml", "environment.json", "spec.json", "split.csv", "model.keras", "checkpoints", "history.csv",
-        "metrics.json", "predictions.csv", "figures", "report.html", "tensorboard",
-    }  # fmt: skip
+    assert files_of(run) == RUN_FILES
     assert "accuracy" in done.stdout
     for word in ("report.html", "model.keras", "tensorboard --logdir"):
         assert word in done.stderr
@@ -116,8 +101,8 @@ def test_predict_gives_what_the_test_gave(trained, tmp_path):
 def test_predict_reads_paths_from_stdin(trained, photos):
     run, _ = trained
     names = "\n".join(str(photos / "cat" / f"{i}.png") for i in range(3))
-    command = [sys.executable, "-m", "pipelines.image_classify", "predict", str(run), "-"]
-    done = subprocess.run(command, input=names, capture_output=True, text=True, check=True)
+    done = cli("predict", run, "-", cwd=photos, stdin=names)
+    assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
 
 

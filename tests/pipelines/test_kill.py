@@ -4,9 +4,10 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
+from functools import partial
 
+import command_line
 import keras
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def command(*argv):
-    return [sys.executable, "-m", "pipelines.image_classify", *map(str, argv)]
+command = partial(command_line.command, "image_classify")
 
 
 def weights(run):

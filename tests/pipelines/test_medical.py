@@ -123,7 +123,7 @@ def test_explain(patients, tmp_path, monkeypatch):
 
     spec = json.loads(run.directory.spec.read_text())
     encoder = Encoder.from_json(spec["encoder"])
-    data = medical.load_data(medical.TASK.config_of(run.directory.path))
+    data = medical.TASK.load_data(medical.TASK.config_of(run.directory.path))
     mean, _ = table_explain.permutation_importance(run.model, spec, encoder, data.test, seed=0, repeats=5)
     order = [encoder.columns[i].name for i in np.argsort(-mean)]
     assert order[-1] == "sex"  # which the made hazard does not hold

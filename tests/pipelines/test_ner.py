@@ -1,15 +1,14 @@
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from command_line import run_task
 
 from pipelines import ner
 from pipelines.engine.run_dir import RunDir, load_model
@@ -34,12 +33,7 @@ def sentences(number):
         yield {"text": text, "entities": [[0, len(name), "person"], [len(name) + len(verb) + 2, len(text) - 4, "town"]]}
 
 
-def cli(*argv, cwd, stdin=None):
-    path = os.pathsep.join(p for p in sys.path if p)
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines.ner", *map(str, argv)], cwd=cwd, capture_output=True, check=False,
-        input=stdin, env={**os.environ, "PYTHONPATH": path}, encoding="utf-8",
-    )  # fmt: skip
+cli = partial(run_task, "ner")
 
 
 @pytest.fixture(scope="module")

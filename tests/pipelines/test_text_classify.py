@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+from command_line import RUN_FILES, command, environment, files_of, run_task
 
 from pipelines import text_classify
 from pipelines.engine.run_dir import RunDir, load_model
@@ -58,11 +59,7 @@ def write(path, pairs):
     return path
 
 
-def cli(*argv, cwd, stdin=None):
-    command = [sys.executable, "-m", "pipelines.text_classify", *map(str, argv)]
-    path = os.pathsep.join(p for p in sys.path if p)
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, input=stdin,
-                          env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+cli = partial(run_task, "text_classify")
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +76,7 @@ def trained(tmp_path_factory):
 
 def test_run_directory_is_whole(trained):
     run, done = trained
-    names = {p.name for p in run.iterdir()} - {".lock"}
-    assert names == {
-        "config.yaml", "environment.json", "spec.json", "split.csv", "model.keras", "checkpoints", "history.csv",
-        "metrics.json", "predictions.csv", "figures", "report.html", "tensorboard",
-    }  # fmt: skip
+    assert files_of(run) == RUN_FILES
     assert "skipped data.csv line 162: empty text" in done.stderr
     assert "temperature" in done.stderr
     assert "Warning" not in done.stderr
@@ -170,10 +163,9 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path):
     done = cli(*options, "--run.name", "whole", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "text_classify"
-    command = [sys.executable, "-m", "pipelines.text_classify", *options, "--run.name", "torn"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    argv = command("text_classify", *options, "--run.name", "torn")
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        argv, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     checkpoints = folder / "torn" / "checkpoints" / "main"
     while process.poll() is None and len(list(checkpoints.glob("*.npz"))) < 2:

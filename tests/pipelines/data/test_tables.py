@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_sources import RawTable, in_memory, load
-from pipelines.data.tables import Target, load_tables, load_test_tables
+from pipelines.data.table_target import Target
+from pipelines.data.tables import load_tables, load_test_tables
 from pipelines.errors import UserError
 
 N = 200

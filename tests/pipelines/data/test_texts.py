@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data import text_sources
+from pipelines.data import text_files, text_sources
 from pipelines.data.text_config import TextDataConfig
 from pipelines.data.texts import load_test_texts, load_texts
 from pipelines.errors import UserError
@@ -267,9 +267,9 @@ def test_what_predict_takes(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("one\ntwo")
     (tmp_path / "b.txt").write_bytes(b"\xff")
     monkeypatch.setattr("sys.stdin", io.StringIO("from stdin\n"))
-    found = list(text_sources.raw_texts([str(tmp_path / "d.csv"), "A text.", str(tmp_path), "-"]))
+    found = list(text_files.raw_texts([str(tmp_path / "d.csv"), "A text.", str(tmp_path), "-"]))
     assert found[:4] == [ROWS[0][0], ROWS[1][0], "A text.", "one\ntwo"]
-    assert "not UTF-8" in text_sources.fault(found[4])
+    assert "not UTF-8" in text_files.fault(found[4])
     assert found[5] == "from stdin"
     with pytest.raises(UserError, match=r"input not found: absent\.txt"):
-        list(text_sources.raw_texts(["absent.txt"]))
+        list(text_files.raw_texts(["absent.txt"]))

@@ -5,21 +5,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.models.tabular import (
+from pipelines.models.tabular import Layout, averaged, bins_of, ft_transformer, mlp, tabm
+from pipelines.models.tabular_layers import (
     BatchEnsembleDense,
     FrontScale,
-    Layout,
     MemberDense,
     MemberMean,
     NTKDense,
     Periodic,
     PiecewiseLinear,
     Tokens,
-    averaged,
-    bins_of,
-    ft_transformer,
-    mlp,
-    tabm,
 )
 
 X = np.random.default_rng(0).normal(size=(200, 5)).astype("float32")
