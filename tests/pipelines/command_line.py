@@ -1,8 +1,12 @@
-"""Tasks in processes of their own, as a user starts them."""
+"""Tasks as a user starts them."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+from importlib import import_module
+from unittest import mock
 
 # What a finished run leaves.
 RUN_FILES = {
@@ -21,10 +25,28 @@ def environment(**more):
 
 
 def run_task(task, *argv, cwd, stdin=None, **variables):
+    """A command in a process of its own; but what is done with a finished run is done in this one, which is quicker."""
+    if argv[0] in ("evaluate", "explain", "export", "predict") and not variables:
+        return _run_here(task, list(map(str, argv)), cwd, stdin)
     return subprocess.run(
         command(task, *argv), cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", check=False,
         env=environment(**variables),
     )  # fmt: skip
+
+
+def _run_here(task, argv, cwd, stdin):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    given = io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")
+    before = os.getcwd()
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch("sys.stdin", given):
+            import_module(f"pipelines.{task}").TASK.main(argv)
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
 def files_of(run):
