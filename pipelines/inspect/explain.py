@@ -32,6 +32,23 @@ def input_gradients(function: Callable[[Any], Any], inputs: np.ndarray) -> np.nd
     return gradient.detach().cpu().numpy()
 
 
+def integrated_gradients(
+    function: Callable[[Any], Any], inputs: np.ndarray, baseline: np.ndarray, steps: int
+) -> np.ndarray:
+    """How much each number of `inputs` adds to the scalar `function(inputs)`, compared with the baseline's.
+
+    They sum to the difference of the two values, up to the error of the midpoint rule over `steps` points.
+
+    Reference:
+        Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
+    """
+    path = inputs - baseline
+    total = np.zeros_like(inputs)
+    for step in range(steps):
+        total += input_gradients(function, baseline + path * np.float32((step + 0.5) / steps))
+    return path * total / steps
+
+
 def last_feature_map(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Splits a functional model after its last (B, h, w, C) activation.
 
