@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("Tasks (python -m pipelines.TASK trains on embedded data; --help tells the rest):\n")
         for name, question in TASKS.items():
             print(f"  {name:16} {question}")
-        print("\npython -m pipelines doctor   versions, backend, devices\npython -m optimizers         optimizers")
+        print("\npython -m pipelines doctor   versions, backend, devices")
+        print("python -m optimizers         the optimizers\npython -m regularizers       the regularizers")
     else:
         hint = f"; did you mean python -m pipelines.{argv[0]}?" if argv[0] in TASKS else ""
         print(

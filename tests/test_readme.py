@@ -38,7 +38,7 @@ def toolkit_examples():
                 yield pytest.param(block, id=f"{page}-{number}")
 
 
-@pytest.mark.parametrize("block", toolkit_examples())
+@pytest.mark.parametrize("block", list(toolkit_examples()))
 @pytest.mark.backend
 def test_toolkit_examples_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -57,7 +57,7 @@ def commands():
             yield pytest.param(task, rest.partition("#")[0], id=f"{page}: {task}{rest.partition('#')[0].rstrip()}")
 
 
-@pytest.mark.parametrize(("task", "rest"), commands())
+@pytest.mark.parametrize(("task", "rest"), list(commands()))
 def test_commands_have_options_that_exist(task, rest):
     assert task in TASKS
     declared = import_module(f"pipelines.{task}").TASK

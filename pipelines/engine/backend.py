@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import subprocess
@@ -47,11 +48,17 @@ def select(backend: str | None) -> None:
             import tensorflow as tf  # reads the data on every backend
 
             tf.config.list_physical_devices()
+            tf.get_logger().addFilter(_is_no_false_alarm)
     except ImportError as error:
         extra = f"; install it with: pip install 'keras-task-pipelines[{chosen}]'" if chosen != "tensorflow" else ""
         raise UserError(f"Keras cannot use the backend {chosen!r}: {error}{extra}") from None
     if keras.backend.backend() != "tensorflow":
         _leave_devices_to_the_backend()
+
+
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    """TensorFlow takes the functions of several small models for one that is traced again and again."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextmanager

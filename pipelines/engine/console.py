@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 LOG_SECONDS = 30.0
+LOG_WIDTH = 160  # characters
 
 
 def say(message: str) -> None:
@@ -26,7 +27,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
         drawn.add_column(name, justify="right" if numeric else "left")
     for row in rows:
         drawn.add_row(*row)
-    Console().print(drawn)
+    console = Console()
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    console.print(drawn)
 
 
 @contextmanager

@@ -64,19 +64,22 @@ def _write_embeddings(
     run: RunDir, config: TrainConfig, model: keras.Model, validation: Any, names: Sequence[str]
 ) -> None:
     body = features(model)
-    inputs: list[Any] = []
+    points: list[np.ndarray] = []
     labels: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     wanted = config.tensorboard.embeddings
     for x, y, *_ in validation:
-        inputs.append(keras.tree.map_structure(np.asarray, x))
+        x = keras.tree.map_structure(np.asarray, x)
+        points.append(keras.ops.convert_to_numpy(body.predict_on_batch(x)))  # texts' batches differ in length
         labels.append(np.asarray(y))
+        if isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8 and x.shape[-1] in (1, 3):
+            images.append(x)
         if sum(map(len, labels)) >= wanted:
             break
-    x = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:wanted], *inputs)
     y = np.concatenate(labels)[:wanted]
     one_hot = y.ndim > 1 and y.shape[-1] == len(names)
     true = (y.argmax(-1) if one_hot else y).reshape(len(y), -1)[:, 0].astype(int)  # of an ensemble, the first's
-    points = body.predict(x, batch_size=256, verbose=0)
-    pictures = isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8 and x.shape[-1] in (1, 3)
+    pictures = np.concatenate(images)[:wanted] if images else None
     columns = {"label": [names[k] for k in true], "sample": list(range(len(true)))}
-    write_embeddings(run.tensorboard / "validation", {"features": points}, columns, x if pictures else None)
+    features_of = {"features": np.concatenate(points)[:wanted]}
+    write_embeddings(run.tensorboard / "validation", features_of, columns, pictures)

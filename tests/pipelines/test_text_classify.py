@@ -88,6 +88,7 @@ def test_run_directory_is_whole(trained):
     assert "temperature" in done.stderr
     assert "Warning" not in done.stderr
     assert "Traceback" not in done.stderr
+    assert "no embeddings" not in done.stderr
     scores = json.loads((run / "metrics.json").read_text())["test"]["metrics"]
     predictions = list(csv.DictReader((run / "predictions.csv").open()))
     right = np.mean([row["label"] == row["predicted"] for row in predictions])

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -77,3 +80,19 @@ def test_batches_of_similar_length():
     assert lengths[batches].mean(1).argmax() not in (0, 59)  # the batches come in random order
     np.testing.assert_array_equal(batches, batches_by_length(order, lengths, 16, seed=3, epoch=1, pool=10))
     assert (batches != batches_by_length(order, lengths, 16, seed=3, epoch=2, pool=10)).any()
+
+
+def test_a_process_ends_in_the_middle_of_an_epoch():
+    program = (
+        "import time, numpy as np\n"
+        "from pipelines.data.stream import Stream\n"
+        "read = lambda i: (time.sleep(0.1), np.zeros(len(i), 'float32'))[1:]\n"
+        "batches = iter(Stream(read, [((), np.float32)], 100, batch_size=2, seed=0).dataset)\n"
+        "next(batches)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def test_no_epoch_waits_for_tensorflows_tuning():
+    both = stream().dataset, ordered(lambda i: (X[i],), [((), np.float32)], len(X), batch_size=4)
+    assert all(dataset.options().autotune.enabled is False for dataset in both)
