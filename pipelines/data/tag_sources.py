@@ -7,20 +7,19 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.data import sources
 from pipelines.data.tokenize import pieces, sentences, words
-from pipelines.engine.custom import call, import_function, is_function_name
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.data.tags_config import TagsDataConfig
 
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-         "devel": "val", "testa": "val", "test": "test", "testing": "test", "testb": "test"}  # fmt: skip
+PARTS = {**sources.PARTS, "devel": "val", "testa": "val", "testb": "test"}
 COLUMNS = (".conll", ".conll2002", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".txt", ".tsv")
 ROWS = (".jsonl", ".ndjson")
 DOCUMENTS = (".spacy",)
@@ -54,13 +53,7 @@ class Sentence:
         return [self.text[start:end] for start, end in self.offsets]
 
 
-@dataclass
-class Raw:
-    """What a source gave: its parts by name (`train`, `val`, `test`, or `all` when it has none)."""
-
-    parts: dict[str, list[Sentence]]
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+Raw = sources.Raw[list[Sentence]]
 
 
 def load(config: TagsDataConfig, source: str) -> Raw:
@@ -69,32 +62,31 @@ def load(config: TagsDataConfig, source: str) -> Raw:
     Raises:
         UserError: It is unknown, missing or not what it must be.
     """
-    path = Path(source).expanduser()
     raw = Raw({})
-    if source == "sample":
-        raw.parts["all"] = _file(_sample(), config, raw)
-    elif source.startswith("tfds:"):
-        _tfds(source[5:], config, raw)
-    elif path.is_dir():
-        _folder(path, config, raw)
-    elif path.is_file():
-        raw.parts["all"] = _file(path, config, raw)
-    elif is_function_name(source):
-        value = call(import_function(source, "data.source"), what=f"data.source {source}")
-        parts = value if isinstance(value, dict) else {"all": value}
-        for part, rows in parts.items():
-            if (part != "all" and part not in PARTS) or not isinstance(rows, (list, tuple)):
-                raise UserError(
-                    f"data.source {source} must give a list of rows, or a dict of such by train, val and test; got "
-                    f"{part!r}: {type(rows).__name__}"
-                )
-            numbered = ((f"{source}[{i}]", row) for i, row in enumerate(rows))
-            raw.parts[PARTS.get(part, part)] = list(_rows(numbered, config, raw))
-    else:
-        raise UserError(
-            f"data.source not found: {source!r} is no file or folder, and none of sample, tfds:NAME, my_module:function"
-        )
+    raw.parts = sources.read(
+        source,
+        named={"sample": lambda: {"all": _file(_sample(), config, raw)}},
+        kinds={"tfds": lambda name: _tfds(name, config, raw)},
+        folder=lambda path: _folder(path, config, raw),
+        file=lambda path: {"all": _file(path, config, raw)},
+        value=lambda value, what: _from_value(value, what, config, raw),
+        known="sample, tfds:NAME",
+    )
     return raw
+
+
+def _from_value(value: Any, what: str, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentence]]:
+    """What a user's function may return: a list of rows, or a dictionary of such by part."""
+    parts: dict[str, list[Sentence]] = {}
+    for part, rows in (value if isinstance(value, dict) else {"all": value}).items():
+        if (part != "all" and part not in PARTS) or not isinstance(rows, (list, tuple)):
+            raise UserError(
+                f"data.source {what} must give a list of rows, or a dict of such by train, val and test; got "
+                f"{part!r}: {type(rows).__name__}"
+            )
+        numbered = ((f"{what}[{i}]", row) for i, row in enumerate(rows))
+        parts[PARTS.get(part, part)] = list(_rows(numbered, config, raw))
+    return parts
 
 
 def _sample() -> Path:
@@ -110,19 +102,21 @@ def _sample() -> Path:
     return path
 
 
-def _folder(root: Path, config: TagsDataConfig, raw: Raw) -> None:
+def _folder(root: Path, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentence]]:
+    parts: dict[str, list[Sentence]] = {}
     files = sorted(p for p in root.iterdir() if p.suffix.lower() in (*COLUMNS, *ROWS, *DOCUMENTS))
     for path in files:
         part = PARTS.get(re.split(r"[._-]", path.name.lower())[0]) or PARTS.get(path.stem.lower())
         if part is None:
             raw.notes.append(f"{path.name} is left out: its name says neither train, valid nor test")
             continue
-        raw.parts.setdefault(part, []).extend(_file(path, config, raw))
-    if "train" not in raw.parts:
+        parts.setdefault(part, []).extend(_file(path, config, raw))
+    if "train" not in parts:
         raise UserError(
             f"data.source {root} has no file of annotated text named train: expected train.conll, .jsonl or .spacy, "
             "and valid and test beside it"
         )
+    return parts
 
 
 def _file(path: Path, config: TagsDataConfig, raw: Raw) -> list[Sentence]:
@@ -404,33 +398,23 @@ def _documents(path: Path, config: TagsDataConfig, raw: Raw) -> Iterator[Sentenc
         yield from _documented(doc.text, offsets, places, f"{path.name}[{number}]", config)
 
 
-def _tfds(name: str, config: TagsDataConfig, raw: Raw) -> None:
+def _tfds(name: str, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentence]]:
+    builder = sources.tfds_builder(name, "conll2003")
     import tensorflow_datasets as tfds
 
-    if not name:
-        raise UserError("data.source tfds: needs a name, such as tfds:conll2003")
-    try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-    except Exception as error:
-        raise UserError(
-            f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
-            "the network once"
-        ) from None
     features = builder.info.features
     key = next((k for k in ("ner", *_TAGS) if k in features), None)
     names = getattr(getattr(features.get(key), "feature", None), "names", None) if key else None
     if "tokens" not in features or not names:
         raise UserError(f"data.source tfds:{name} has no tokens with named tags; it has {', '.join(features)}")
-    for split in builder.info.splits:
-        part = PARTS.get(split)
-        if part is None:
-            raw.notes.append(f"the part {split} of tfds:{name} is left out")
-            continue
+    splits = sources.tfds_splits(builder, name, PARTS)
+    left_out = [split for split in builder.info.splits if split not in dict(splits)]
+    raw.notes += [f"the part {split} of tfds:{name} is left out" for split in left_out]
+    parts: dict[str, list[Sentence]] = {}
+    for split, part in splits:
         rows = (
             (f"{name}[{split}][{i}]", ([t.decode("utf-8") for t in row["tokens"]], [names[k] for k in row[key]]))
             for i, row in enumerate(tfds.as_numpy(builder.as_dataset(split=split)))
         )
-        raw.parts[part] = list(_rows(rows, config, raw))
-    if "train" not in raw.parts:
-        raise UserError(f"data.source tfds:{name} has no part named train; it has {', '.join(builder.info.splits)}")
+        parts[part] = list(_rows(rows, config, raw))
+    return parts

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pipelines.data.vocabulary import Vocabulary
     from pipelines.data.word_features import WordEncoder
 
-SEVERAL = 5
 MULTIPLE = 16  # a backend that compiles for each shape has few of them
 SUBWORDS = 5  # of one word; the rest of a long one is not read
 
@@ -71,11 +70,9 @@ def load_tags(config: TagsDataConfig, *, seed: int) -> TagParts:
     """
     import numpy as np
 
-    from pipelines.data import tag_sources
     from pipelines.errors import UserError
 
-    raw = tag_sources.load(config, config.source)
-    _check_broken(raw, config)
+    raw = _load(config)
     parts = _split(raw, config, seed)
     for part, of_part in parts.items():
         if not of_part:
@@ -95,26 +92,22 @@ def load_test_tags(config: TagsDataConfig, types: Sequence[str]) -> TagParts:
     Raises:
         UserError: The source cannot be used.
     """
-    from pipelines.data import tag_sources
     from pipelines.errors import UserError
 
-    raw = tag_sources.load(config, config.source)
-    _check_broken(raw, config)
+    raw = _load(config)
     chosen = raw.parts.get("test") or [s for part in raw.parts.values() for s in part]
     if not chosen:
         raise UserError(f"data {config.source} has no usable sentence")
     return TagParts(chosen, chosen, chosen, tuple(types), _summary(raw, {"test": chosen}, types))
 
 
-def _check_broken(raw: Raw, config: TagsDataConfig) -> None:
-    from pipelines.errors import UserError
+def _load(config: TagsDataConfig) -> Raw:
+    from pipelines.data import sources, tag_sources
 
-    if len(raw.skipped) > config.max_broken:
-        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
-        raise UserError(
-            f"more than data.max_broken = {config.max_broken} sentences or rows of {config.source} are broken, "
-            f"among them {first}"
-        )
+    raw = tag_sources.load(config, config.source)
+    complaint = f"more than data.max_broken = {config.max_broken} sentences or rows of {config.source} are broken"
+    sources.check_broken(raw, config.max_broken, complaint)
+    return raw
 
 
 def _split(raw: Raw, config: TagsDataConfig, seed: int) -> dict[str, list[Sentence]]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.data import samples
-from pipelines.engine.custom import call, import_function, is_function_name
+from pipelines.data import samples, sources
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
@@ -23,11 +22,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS = {".txt", ".text", ".md"}
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-         "test": "test", "testing": "test"}  # fmt: skip
 TEXT_NAMES = ("text", "sentence", "review", "content", "document", "body", "message", "comment", "tweet")
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "y")
-SPLIT_NAMES = ("split", "part", "set", "subset")
 # The unlabelled folder of the IMDB reviews as Stanford gives them.
 NO_CLASS = "unsup"
 
@@ -50,14 +46,11 @@ class RawPart:
 
 
 @dataclass
-class Raw:
-    """What a source gave: its parts by name (`train`, `val`, `test`, or `all` when it has none)."""
+class Raw(sources.Raw[RawPart]):
+    """What a source gave; `classes` are their names where it names them, `several` whether a text may have many."""
 
-    parts: dict[str, RawPart]
     classes: tuple[str, ...] | None = None
     several: bool = False
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def load(config: TextDataConfig, source: str) -> Raw:
@@ -66,25 +59,14 @@ def load(config: TextDataConfig, source: str) -> Raw:
     Raises:
         UserError: It is unknown, missing or not what it must be.
     """
-    path = Path(source).expanduser()
-    if source == "sample":
-        return _from_pairs(samples.food_reviews(), "sample")
-    if source.startswith("tfds:"):
-        return _tfds(source[5:])
-    if source.startswith("keras:"):
-        return _keras(source[6:])
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        if path.suffix.lower() not in TABLES:
-            raise UserError(f"data.source {source}: a file must be one of {', '.join(sorted(TABLES))}")
-        return _table(path, config)
-    if is_function_name(source):
-        function = import_function(source, "data.source")
-        return _from_value(call(function, what=f"data.source {source}"), source)
-    raise UserError(
-        f"data.source not found: {source!r} is no file or folder, and none of sample, keras:imdb, tfds:NAME, "
-        "my_module:function"
+    return sources.read(
+        source,
+        named={"sample": lambda: _from_pairs(samples.food_reviews(), "sample")},
+        kinds={"keras": _keras, "tfds": _tfds},
+        folder=_folder,
+        file=lambda path: _table(path, config),
+        value=_from_value,
+        known="sample, keras:imdb, tfds:NAME",
     )
 
 
@@ -135,20 +117,6 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
         raise UserError(f"data.source {path} cannot be read: {one_line(error)}") from None
 
 
-def choose(columns: Sequence[str], chosen: str | None, usual: Sequence[str], option: str, path: Path) -> str | None:
-    """The column that the user chose, or the first with a usual name.
-
-    Raises:
-        UserError: There is no column of the chosen name.
-    """
-    if chosen is not None:
-        if chosen not in columns:
-            raise UserError(f"data.{option} {chosen!r} is not a column of {path}: it has {', '.join(columns)}")
-        return chosen
-    lower = {name.lower(): name for name in reversed(columns)}
-    return next((lower[name] for name in usual if name in lower), None)
-
-
 def raw_texts(arguments: Sequence[str]) -> Iterator[Any]:
     """What the arguments of `predict` stand for: text files, folders of them, tables, `-`, and else texts themselves.
 
@@ -195,7 +163,7 @@ def _table_texts(path: Path) -> Iterator[Any]:
         if isinstance(row, str):
             yield Unreadable(f"{name}: {row}")
             continue
-        column = column or choose(list(row), None, TEXT_NAMES, "text_column", path)
+        column = column or sources.choose(list(row), None, TEXT_NAMES, "text_column", path)
         if column is None:
             raise UserError(f"{path} has no column named {' or '.join(TEXT_NAMES)} (it has {', '.join(row)})")
         yield row.get(column)
@@ -260,6 +228,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _table(path: Path, config: TextDataConfig) -> Raw:
+    if path.suffix.lower() not in TABLES:
+        raise UserError(f"data.source {config.source}: a file must be one of {', '.join(sorted(TABLES))}")
     raw = Raw({})
     several = config.label_separator is not None
     columns: tuple[str, str, str | None, str | None] | None = None
@@ -272,7 +242,7 @@ def _table(path: Path, config: TextDataConfig) -> Raw:
             several = several or isinstance(row.get(columns[1]), list)
         text, label, split, group = columns
         labels = _labels(row.get(label), config.label_separator, several)
-        part = PARTS.get(str(row.get(split, "")).strip().lower()) if split else "all"
+        part = sources.PARTS.get(str(row.get(split, "")).strip().lower()) if split else "all"
         reason = fault(row.get(text))
         if reason is None and isinstance(labels, str):
             reason = labels
@@ -297,8 +267,8 @@ def _table(path: Path, config: TextDataConfig) -> Raw:
 
 
 def _columns(names: list[str], config: TextDataConfig, path: Path) -> tuple[str, str, str | None, str | None]:
-    text = choose(names, config.text_column, TEXT_NAMES, "text_column", path)
-    label = choose(names, config.label_column, LABEL_NAMES, "label_column", path)
+    text = sources.choose(names, config.text_column, TEXT_NAMES, "text_column", path)
+    label = sources.choose(names, config.label_column, LABEL_NAMES, "label_column", path)
     for found, option, usual in ((text, "text_column", TEXT_NAMES), (label, "label_column", LABEL_NAMES)):
         if found is None:
             raise UserError(
@@ -307,8 +277,8 @@ def _columns(names: list[str], config: TextDataConfig, path: Path) -> tuple[str,
             )
     assert text is not None
     assert label is not None
-    split = choose(names, config.split_column, SPLIT_NAMES, "split_column", path)
-    return text, label, split, choose(names, config.group_column, (), "group_column", path)
+    split = sources.choose(names, config.split_column, sources.SPLIT_NAMES, "split_column", path)
+    return text, label, split, sources.choose(names, config.group_column, (), "group_column", path)
 
 
 def _labels(value: Any, separator: str | None, several: bool) -> list[str] | str:
@@ -326,27 +296,21 @@ def _labels(value: Any, separator: str | None, several: bool) -> list[str] | str
 
 
 def _folder(root: Path) -> Raw:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not _hidden(p))
-    named = {PARTS[p.name.lower()]: p for p in folders if p.name.lower() in PARTS}
     raw = Raw({})
-    for part, folder in (named if "train" in named else {"all": root}).items():
+    for part, folder in sources.part_folders(root).items():
         raw.parts[part] = _class_folders(folder, root, raw)
     return raw
 
 
 def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
     part = RawPart()
-    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p)):
-        files = sorted(p for p in sub.rglob("*") if p.is_file() and not _hidden(p))
-        found = [p for p in files if p.suffix.lower() in EXTENSIONS]
+    for sub in sources.subfolders(folder):
+        found, others = sources.files_below(sub, EXTENSIONS)
         name = sub.relative_to(root).as_posix()
         if sub.name == NO_CLASS:
             raw.notes.append(f"{len(found)} texts in {name} have no class and are left out")
             continue
-        if len(found) < len(files):
-            raw.notes.append(f"{len(files) - len(found)} files in {name} are no texts by their name")
-        if not found:
-            raw.notes.append(f"the class folder {name} holds no texts")
+        raw.notes += sources.class_notes(name, "texts", len(found), others)
         for path in found:
             try:
                 text = read_text(path)
@@ -360,20 +324,12 @@ def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
             part.labels.append(sub.name)
             part.names.append(path.relative_to(root).as_posix())
     if not part.texts:
-        loose = sum(p.suffix.lower() in EXTENSIONS for p in folder.iterdir())
-        raise UserError(
-            f"data.source {folder} holds {loose} texts, but no class folders with texts: expected "
-            "FOLDER/CLASS/text.txt, or FOLDER/train/CLASS/text.txt"
-        )
+        raise sources.no_class_folders(folder, EXTENSIONS, "texts", "text.txt")
     return part
 
 
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
 def _from_pairs(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str, ...] | None = None) -> Raw:
-    raw = Raw({}, classes)
+    raw = Raw({}, classes=classes)
     several: bool | None = None
     for part, (texts, labels) in parts.items():
         texts, labels = list(texts), list(labels)
@@ -416,22 +372,11 @@ def _plain(label: Any, name: str) -> str:
 def _from_value(value: Any, what: str) -> Raw:
     """What a user's function may return: (texts, labels), pairs of these for the parts, or a dictionary of pairs."""
     expected = f"data.source {what} must return (texts, labels), (train, test) pairs of these, or a dict of parts"
-    if isinstance(value, dict):
-        if not value or not all(PARTS.get(str(k)) and _is_pair(v) for k, v in value.items()):
-            raise UserError(f"{expected} named train, val and test")
-        return _from_pairs({PARTS[str(key)]: (pair[0], pair[1]) for key, pair in value.items()}, what)
-    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
-        raise UserError(f"{expected}, got {type(value).__name__}")
-    if all(_is_pair(pair) and not isinstance(pair[0], (str, bytes)) for pair in value):
-        names = ("train", "test") if len(value) == 2 else ("train", "val", "test")
-        return _from_pairs({n: (p[0], p[1]) for n, p in zip(names, value, strict=True)}, what)
-    if len(value) != 2 or any(isinstance(x, (str, bytes)) or not isinstance(x, Iterable) for x in value):
+    # Two texts with two labels are a pair of pairs as well.
+    parts = sources.pairs_by_part(value, expected, lambda pairs: not any(isinstance(x, (str, bytes)) for x, _ in pairs))
+    if any(isinstance(x, (str, bytes)) or not isinstance(x, Iterable) for x in parts.get("all", ())):
         raise UserError(f"{expected}, got a {type(value).__name__} of {len(value)}")
-    return _from_pairs({"all": (value[0], value[1])}, what)
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) == 2
+    return _from_pairs(parts, what)
 
 
 def _keras(name: str) -> Raw:
@@ -443,10 +388,7 @@ def _keras(name: str) -> Raw:
         parts = keras.datasets.imdb.load_data()
         index = keras.datasets.imdb.get_word_index()
     except Exception as error:
-        raise UserError(
-            f"data.source keras:{name} could not be downloaded ({one_line(error, 120)}): connect to the network once, "
-            "or put the files into Keras's cache (~/.keras/datasets)"
-        ) from None
+        raise sources.keras_failed(name, error) from None
     # Numbers are shifted by three: padding, start and unknown come first.
     words = {number + 3: word for word, number in index.items()}
 
@@ -463,18 +405,9 @@ def _keras(name: str) -> Raw:
 
 
 def _tfds(name: str) -> Raw:
+    builder = sources.tfds_builder(name, "imdb_reviews")
     import tensorflow_datasets as tfds
 
-    if not name:
-        raise UserError("data.source tfds: needs a name, such as tfds:imdb_reviews")
-    try:
-        builder = tfds.builder(name)
-        builder.download_and_prepare()
-    except Exception as error:
-        raise UserError(
-            f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
-            "the network once"
-        ) from None
     features = builder.info.features
     keys = builder.info.supervised_keys or ("text", "label")
     if keys[0] not in features or keys[1] not in features or not isinstance(features[keys[0]], tfds.features.Text):
@@ -482,12 +415,7 @@ def _tfds(name: str) -> Raw:
     label = features[keys[1]]
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
     parts: dict[str, tuple[list[Any], list[Any]]] = {}
-    for split in builder.info.splits:
-        part = PARTS.get(split)
-        if part is None:
-            continue
+    for split, part in sources.tfds_splits(builder, name):
         rows = [(row[keys[0]], row[keys[1]]) for row in tfds.as_numpy(builder.as_dataset(split=split))]
         parts[part] = ([x for x, _ in rows], [classes[int(y)] if classes else y for _, y in rows])
-    if "train" not in parts:
-        raise UserError(f"data.source tfds:{name} has no part named train; it has {', '.join(builder.info.splits)}")
     return _from_pairs(parts, name, classes)

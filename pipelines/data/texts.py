@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pipelines.data.text_config import TextDataConfig
     from pipelines.data.text_sources import Raw
 
-SEVERAL = 5
-
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -88,15 +86,14 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     Raises:
         UserError: The source cannot be used.
     """
-    from pipelines.data import near_duplicates, split, text_sources
+    from pipelines.data import near_duplicates, sources, split
     from pipelines.data.images import natural
     from pipelines.errors import UserError
 
-    raw = text_sources.load(config, config.source)
-    _check_broken(raw, config)
+    raw = _load(config)
     named = {x for p in raw.parts.values() for label in p.labels for x in (label if raw.several else [label])}
     classes = raw.classes or tuple(sorted(named, key=natural))
-    _enough(raw, classes, config)
+    sources.check_classes(raw, classes, config.source, "texts", fewest=1 if raw.several else 2)
     labels = {name: numbers(part.labels, classes, raw.several) for name, part in raw.parts.items()}
     notes = list(raw.notes)
     everything = [(name, i) for name, part in raw.parts.items() for i in range(len(part.texts))]
@@ -150,11 +147,9 @@ def load_test_texts(config: TextDataConfig, spec: Mapping[str, Any]) -> TextPart
     Raises:
         UserError: The source cannot be used, or has a class that the model does not know.
     """
-    from pipelines.data import text_sources
     from pipelines.errors import UserError
 
-    raw = text_sources.load(config, config.source)
-    _check_broken(raw, config)
+    raw = _load(config)
     chosen = [raw.parts["test"]] if "test" in raw.parts else list(raw.parts.values())
     texts, names = [t for p in chosen for t in p.texts], [n for p in chosen for n in p.names]
     labels = [label for p in chosen for label in p.labels]
@@ -220,26 +215,13 @@ def _keys(raw: Raw, everything: list[tuple[str, int]], linked: list[int], notes:
     return keys
 
 
-def _check_broken(raw: Raw, config: TextDataConfig) -> None:
-    from pipelines.errors import UserError
+def _load(config: TextDataConfig) -> Raw:
+    from pipelines.data import sources, text_sources
 
-    if len(raw.skipped) > config.max_broken:
-        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
-        raise UserError(
-            f"{len(raw.skipped)} texts or rows of {config.source} are broken, more than data.max_broken = "
-            f"{config.max_broken}, among them {first}"
-        )
-
-
-def _enough(raw: Raw, classes: Sequence[str], config: TextDataConfig) -> None:
-    from pipelines.errors import UserError
-
-    if len(classes) < (1 if raw.several else 2):
-        found = f"only the class {classes[0]!r}" if classes else "no class"
-        raise UserError(f"data.source {config.source} has {found}; classification needs at least two")
-    training = raw.parts.get("train") or raw.parts["all"]
-    if len(training.labels) < 2 * len(classes):
-        raise UserError(
-            f"data.source {config.source} has {len(training.labels)} usable training texts for {len(classes)} "
-            "classes; at least two a class are needed"
-        )
+    raw = text_sources.load(config, config.source)
+    sources.check_broken(
+        raw, config.max_broken,
+        f"{len(raw.skipped)} texts or rows of {config.source} are broken, more than data.max_broken = "
+        f"{config.max_broken}",
+    )  # fmt: skip
+    return raw

@@ -1,0 +1,230 @@
+"""What the sources of all kinds of data share: where one is recognized, and how its parts are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pipelines.engine.custom import call, import_function, is_function_name
+from pipelines.engine.files import one_line
+from pipelines.errors import UserError
+
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+         "test": "test", "testing": "test"}  # fmt: skip
+SPLIT_NAMES = ("split", "part", "set", "subset")
+SEVERAL = 5  # broken samples that an error names
+
+PartT = TypeVar("PartT")
+ReadT = TypeVar("ReadT")
+
+
+@dataclass
+class Raw(Generic[PartT]):
+    """What a source gave.
+
+    Args:
+        parts: By name: `train`, `val`, `test`, or `all` when it has none.
+        skipped: Name and reason of each sample or row left out.
+        notes: Remarks.
+    """
+
+    parts: dict[str, PartT]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read(
+    source: str,
+    *,
+    named: Mapping[str, Callable[[], ReadT]],
+    kinds: Mapping[str, Callable[[str], ReadT]],
+    folder: Callable[[Path], ReadT],
+    file: Callable[[Path], ReadT],
+    value: Callable[[Any, str], ReadT],
+    known: str,
+) -> ReadT:
+    """Recognizes a source and reads it.
+
+    Args:
+        source: What the user gave as `data.source`.
+        named: Sources by their whole names.
+        kinds: Sources KIND:NAME by their kinds; each takes the name, which may be empty.
+        folder: Reads a folder.
+        file: Reads a file.
+        value: Reads what a user's function returned; takes it and what to call it.
+        known: `named` and `kinds` for the error, such as `sample, tfds:NAME`.
+
+    Raises:
+        UserError: It is unknown, missing or not what it must be.
+    """
+    path = Path(source).expanduser()
+    kind, colon, name = source.partition(":")
+    if source in named:
+        return named[source]()
+    if colon and kind in kinds:
+        return kinds[kind](name)
+    if path.is_dir():
+        return folder(path)
+    if path.is_file():
+        return file(path)
+    if is_function_name(source):
+        return value(call(import_function(source, "data.source"), what=f"data.source {source}"), source)
+    raise UserError(f"data.source not found: {source!r} is no file or folder, and none of {known}, my_module:function")
+
+
+def check_broken(raw: Raw[Any], limit: int, complaint: str) -> None:
+    """Raises when more samples or rows are broken than the user allows; `complaint` begins the line that lists some.
+
+    Raises:
+        UserError: There are more.
+    """
+    if len(raw.skipped) > limit:
+        first = "; ".join(f"{name}: {reason}" for name, reason in raw.skipped[:SEVERAL])
+        raise UserError(f"{complaint}, among them {first}")
+
+
+def check_classes(raw: Raw[Any], classes: Sequence[str], source: str, what: str, fewest: int = 2) -> None:
+    """Raises when there is too little to learn to tell classes apart; `what` names the samples.
+
+    Raises:
+        UserError: There are fewer than `fewest` classes, or less than two training samples a class.
+    """
+    if len(classes) < fewest:
+        found = f"only the class {classes[0]!r}" if classes else "no class"
+        raise UserError(f"data.source {source} has {found}; classification needs at least two")
+    training = raw.parts.get("train") or raw.parts["all"]
+    if len(training.labels) < 2 * len(classes):
+        raise UserError(
+            f"data.source {source} has {len(training.labels)} usable training {what} for {len(classes)} "
+            "classes; at least two a class are needed"
+        )
+
+
+def pairs_by_part(value: Any, expected: str, are_parts: Callable[[Any], bool]) -> dict[str, tuple[Any, Any]]:
+    """What a user's function may return: (inputs, labels), two or three such pairs, or a dictionary of them by part.
+
+    Args:
+        value: What it returned.
+        expected: Begins the error's line.
+        are_parts: Whether a sequence of pairs is of parts; a pair of pairs may also be two inputs and two labels.
+
+    Raises:
+        UserError: It returned something else.
+    """
+    if isinstance(value, dict):
+        if not value or not all(PARTS.get(str(k)) and _is_pair(v) for k, v in value.items()):
+            raise UserError(f"{expected} named train, val and test")
+        return {PARTS[str(key)]: (pair[0], pair[1]) for key, pair in value.items()}
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise UserError(f"{expected}, got {type(value).__name__}")
+    if all(_is_pair(pair) for pair in value) and are_parts(value):
+        names = ("train", "test") if len(value) == 2 else ("train", "val", "test")
+        return {name: (pair[0], pair[1]) for name, pair in zip(names, value, strict=True)}
+    if len(value) != 2:
+        raise UserError(f"{expected}, got a {type(value).__name__} of {len(value)}")
+    return {"all": (value[0], value[1])}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def part_folders(root: Path) -> dict[str, Path]:
+    """The folders of the parts in a folder, or it alone as `all` when none is named train."""
+    named = {PARTS[p.name.lower()]: p for p in subfolders(root) if p.name.lower() in PARTS}
+    return named if "train" in named else {"all": root}
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Its folders that are not hidden."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))
+
+
+def files_below(folder: Path, extensions: set[str]) -> tuple[list[Path], int]:
+    """The files of these kinds in it and below, and how many others there are that are not hidden."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p))
+    found = [p for p in files if p.suffix.lower() in extensions]
+    return found, len(files) - len(found)
+
+
+def class_notes(name: str, what: str, found: int, others: int) -> Iterator[str]:
+    """Remarks on a class folder."""
+    if others:
+        yield f"{others} files in {name} are no {what} by their name"
+    if not found:
+        yield f"the class folder {name} holds no {what}"
+
+
+def no_class_folders(folder: Path, extensions: set[str], what: str, example: str) -> UserError:
+    """The error for a folder without class folders."""
+    loose = sum(p.suffix.lower() in extensions for p in folder.iterdir())
+    return UserError(
+        f"data.source {folder} holds {loose} {what}, but no class folders with {what}: expected "
+        f"FOLDER/CLASS/{example}, or FOLDER/train/CLASS/{example}"
+    )
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def choose(columns: Sequence[str], chosen: str | None, usual: Sequence[str], option: str, path: Path) -> str | None:
+    """The column that the user chose, or the first with a usual name.
+
+    Raises:
+        UserError: There is no column of the chosen name.
+    """
+    if chosen is not None:
+        if chosen not in columns:
+            raise UserError(f"data.{option} {chosen!r} is not a column of {path}: it has {', '.join(columns)}")
+        return chosen
+    lower = {name.lower(): name for name in reversed(columns)}
+    return next((lower[name] for name in usual if name in lower), None)
+
+
+def keras_failed(name: str, error: Exception) -> UserError:
+    """The error for a data set of Keras that could not be had."""
+    return UserError(
+        f"data.source keras:{name} could not be downloaded ({one_line(error, 120)}): connect to the network once, "
+        "or put the files into Keras's cache (~/.keras/datasets)"
+    )
+
+
+def tfds_builder(name: str, example: str) -> Any:
+    """The builder of a prepared data set of TensorFlow Datasets; `example` is one that fits.
+
+    Raises:
+        UserError: There is no name, or it cannot be prepared.
+    """
+    if not name:
+        raise UserError(f"data.source tfds: needs a name, such as tfds:{example}")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:
+        raise tfds_failed(name, error) from None
+    return builder
+
+
+def tfds_failed(name: str, error: Exception) -> UserError:
+    """The error for a data set of TensorFlow Datasets that could not be had."""
+    return UserError(
+        f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
+        "the network once"
+    )
+
+
+def tfds_splits(builder: Any, name: str, parts: Mapping[str, str] = PARTS) -> list[tuple[str, str]]:
+    """The splits of a builder that are parts, with what part each is.
+
+    Raises:
+        UserError: None is the training part.
+    """
+    found = [(split, parts[split]) for split in builder.info.splits if split in parts]
+    if "train" not in dict(found).values():
+        raise UserError(f"data.source tfds:{name} has no part named train; it has {', '.join(builder.info.splits)}")
+    return found
