@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,7 +12,7 @@ from keras import ops
 
 from pipelines.data.tags import Encoder, SubwordEncoder, Tags
 from pipelines.engine.report import Mark, Marked
-from pipelines.inspect.explain import integrated_gradients
+from pipelines.inspect.explain import path_gradients
 from pipelines.inspect.explain_text import split_backbone
 from pipelines.inspect.text_report import coloured
 from pipelines.models import backbones
@@ -19,10 +20,10 @@ from pipelines.models.taggers import Bag
 from pipelines.models.tagging import tag
 
 if TYPE_CHECKING:
-    from pipelines.data.tag_sources import Sentence
+    from pipelines.data.tag_sources import Place, Sentence
 
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any], int]
-STEPS = 32
+STEPS, BATCH = 32, 64
 
 
 def word_attributions(
@@ -49,7 +50,7 @@ def word_attributions(
         parts: What `split` gave, where it is called many times.
 
     Returns:
-        float32 (N, T).
+        float64 (N, T).
 
     Raises:
         ValueError: The model has no embeddings that can be reached.
@@ -70,7 +71,7 @@ def word_attributions(
     def score(x: Any) -> Any:
         return ops.sum(answer(x, given)[:, : len(tokens)] * weights)
 
-    found = integrated_gradients(score, vectors, baseline, steps)
+    found = path_gradients(score, vectors, baseline, steps)
     values = found[:, : len(tokens), :own].sum(-1)
     if own < found.shape[-1]:
         values += np.add.reduceat(found[..., own:].sum(-1), places, axis=1)[:, :-1]
@@ -119,9 +120,7 @@ def split(model: keras.Model) -> Parts:
     return embed, answer, sum(sizes)
 
 
-def explained(
-    model: keras.Model, encoder: Encoder, tags: Tags, sentences: Sequence[Sentence], batch_size: int, most: int
-) -> Marked:
+def explained(model: keras.Model, encoder: Encoder, tags: Tags, sentences: Iterable[Sentence], most: int) -> Marked:
     """Each entity that is found, with the words that speak for it: what they add to its tags' scores over those of O.
 
     A score alone would say little, because the same added to all tags of a word changes nothing.
@@ -130,22 +129,15 @@ def explained(
         model: A tagger.
         encoder: What makes its input.
         tags: Its tags.
-        sentences: In which entities are looked for.
-        batch_size: Of the search.
-        most: So many sentences with entities are drawn.
+        sentences: In which entities are looked for, one after the other.
+        most: So many sentences with entities are drawn; no further ones are read.
 
     Raises:
         ValueError: The model has no embeddings that can be reached.
     """
     parts = split(model)
     rows: list[tuple[str, Sequence[Mark]]] = []
-    left = most
-    for sentence, found in zip(
-        sentences, tag(model, encoder, tags, [s.tokens for s in sentences], batch_size), strict=True
-    ):
-        if not found or not left:
-            continue
-        left -= 1
+    for sentence, found in islice(_with_entities(model, encoder, tags, sentences), most):
         size = len(sentence.offsets)
         numbers = np.array([tags.encode([place], size) for place, _ in found])
         goals = np.eye(len(tags.names), dtype=np.float32)[numbers]
@@ -161,3 +153,14 @@ def explained(
         "(integrated gradients of the scores of its tags over that of no entity)."
     )
     return Marked(rows, caption if rows else "No entity is found in these sentences.")
+
+
+def _with_entities(
+    model: keras.Model, encoder: Encoder, tags: Tags, sentences: Iterable[Sentence]
+) -> Iterator[tuple[Sentence, list[tuple[Place, float]]]]:
+    """The sentences in which entities are found, and these."""
+    waiting = iter(sentences)
+    while batch := list(islice(waiting, BATCH)):
+        for sentence, found in zip(batch, tag(model, encoder, tags, [s.tokens for s in batch], BATCH), strict=True):
+            if found:
+                yield sentence, found

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from pipelines.data.text_inputs import TextInput
-from pipelines.inspect.explain import integrated_gradients
+from pipelines.inspect.explain import path_gradients
 from pipelines.models import backbones
 from pipelines.models.text_models import EMBEDDING, NGRAMS
 
@@ -42,7 +42,7 @@ def token_attributions(
         parts: What `split` gave, where it is called many times.
 
     Returns:
-        float32 (B, L).
+        float64 (B, L).
 
     Raises:
         ValueError: The model has no such layer.
@@ -61,7 +61,7 @@ def token_attributions(
     def score(x: Any) -> Any:
         return ops.sum(answer(x, tokens) * chosen)
 
-    return integrated_gradients(score, vectors, baseline, steps).sum(-1)
+    return path_gradients(score, vectors, baseline, steps).sum(-1)
 
 
 def split(model: keras.Model) -> Parts:
