@@ -5,6 +5,9 @@
     python -m pipelines.ner --data notes.jsonl                # {"text": ..., "entities": [[start, end, type], ...]}
     python -m pipelines.ner --data folder/ --model.vectors glove.6B.50d.txt
     python -m pipelines.ner predict runs/ner/NAME letter.txt --out letter.jsonl
+    python -m pipelines.ner export runs/ner/NAME              # scores and transitions; the best path is found outside
+
+An exported model ends with the scores of tags and of their transitions, as "output" of its spec.json says.
 
 The README's results table has the times and scores to expect.
 """
@@ -168,6 +171,10 @@ def spec(config: Config, data: TagParts) -> dict[str, Any]:
     return {
         "types": list(data.types),
         "scheme": config.model.scheme,
+        "tags": tags_of(config, data).names,
+        # For those who run an exported file: the best path is found outside of it.
+        "output": "scores (batch, K + 2 + words, K) of the K tags: transitions from each tag (rows) to each, "
+        "scores of the first tag, of the last, then of each word; the answer is the path of highest sum (Viterbi)",
         "max_tokens": config.data.max_tokens,
         "encoder": data.encoded[0].to_json(),
         "modules": modules,
