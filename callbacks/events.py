@@ -6,7 +6,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -166,7 +166,7 @@ def graph(model: keras.Model) -> bytes:
         ValueError: The model is not made of layers that Keras can write down (a subclassed one without `get_config`).
     """
     try:
-        drawn = keras_model_to_graph_def(json.loads(model.to_json()))
+        drawn = keras_model_to_graph_def(_with_plain_calls(json.loads(model.to_json())))
     except Exception as error:
         raise ValueError(f"the graph of the model {model.name} cannot be drawn: {error}") from None
     outermost = f"{model.name}/"
@@ -176,3 +176,24 @@ def graph(model: keras.Model) -> bytes:
         # TensorBoard folds operations of one kind with numbered names into a series, which takes graphs to pieces.
         node.op = f"{node.attr['keras_class'].s.decode()} {node.name}"
     return drawn.SerializeToString()
+
+
+def _with_plain_calls(layer: dict[str, Any]) -> dict[str, Any]:
+    """The layer, and all in it, called with tensors one by one.
+
+    TensorBoard fails on arguments that are none (slices, numbers), and sees no tensors in keyword arguments or deeper.
+    """
+    for node in layer.get("inbound_nodes") or []:
+        node["args"], node["kwargs"] = list(_tensors([node["args"], node["kwargs"]])), {}
+    for inner in layer["config"].get("layers") or []:
+        _with_plain_calls(inner)
+    return layer
+
+
+def _tensors(value: Any) -> Iterator[dict[str, Any]]:
+    """The tensors among arguments as `to_json` writes them."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(inner)

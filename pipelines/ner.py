@@ -5,6 +5,9 @@
     python -m pipelines.ner --data notes.jsonl                # {"text": ..., "entities": [[start, end, type], ...]}
     python -m pipelines.ner --data folder/ --model.vectors glove.6B.50d.txt
     python -m pipelines.ner predict runs/ner/NAME letter.txt --out letter.jsonl
+    python -m pipelines.ner export runs/ner/NAME              # scores and transitions; the best path is found outside
+
+An exported model ends with the scores of tags and of their transitions, as "output" of its spec.json says.
 
 The README's results table has the times and scores to expect.
 """
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 64
+EXPLAINED = 12  # sentences with entities
 MOST_WORDS = 50_000  # so many are read before they are tagged: memory stays flat however many texts there are
 
 
@@ -167,6 +171,10 @@ def spec(config: Config, data: TagParts) -> dict[str, Any]:
     return {
         "types": list(data.types),
         "scheme": config.model.scheme,
+        "tags": tags_of(config, data).names,
+        # For those who run an exported file: the best path is found outside of it.
+        "output": "scores (batch, K + 2 + words, K) of the K tags: transitions from each tag (rows) to each, "
+        "scores of the first tag, of the last, then of each word; the answer is the path of highest sum (Viterbi)",
         "max_tokens": config.data.max_tokens,
         "encoder": data.encoded[0].to_json(),
         "modules": modules,
@@ -175,11 +183,17 @@ def spec(config: Config, data: TagParts) -> dict[str, Any]:
 
 def assess(config: Config, data: TagParts, model: Any) -> Any:
     from pipelines.engine import entities
+    from pipelines.inspect.entity_baselines import Dictionary
     from pipelines.models.tagging import tag
 
     sentences = [s.tokens for s in data.test]
     found = tag(model, data.encoded[0], tags_of(config, data), sentences, EVALUATION_BATCH)
-    return entities.assess(data.test, found, data.summary, seed=config.run.seed, resamples=config.run.resamples)
+    # Other data than that of the run has no training part.
+    compare = config.model.baselines and data.train is not data.test
+    dictionary = Dictionary.learn(data.train)(sentences) if compare else None
+    return entities.assess(
+        data.test, found, data.summary, dictionary, seed=config.run.seed, resamples=config.run.resamples
+    )
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
@@ -227,6 +241,20 @@ def conll(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield from to_columns(row)
 
 
+def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+    """Integrated gradients for each entity that is found, drawn on the words of its sentence."""
+    from pipelines.data.tag_inputs import readable
+    from pipelines.data.tags import Tags, encoder_from_json, load_tags
+    from pipelines.inspect.explain_tags import explained
+
+    encoder, tags = encoder_from_json(spec["encoder"]), Tags(spec["types"], spec["scheme"])
+    if arguments:
+        sentences = readable(inputs(spec, arguments), spec["max_tokens"])
+    else:
+        sentences = iter(load_tags(config.data, seed=config.run.seed).test)
+    return [explained(model, encoder, tags, sentences, EXPLAINED)]
+
+
 def example(spec: dict[str, Any], generator: Any) -> Any:
     from pipelines.data.tags import encoder_from_json
 
@@ -236,8 +264,8 @@ def example(spec: dict[str, Any], generator: Any) -> Any:
 TASK = Task(
     "ner", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective, batches=batches,
     spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
-    inputs_help="text files, .jsonl files with a text a line, folders, globs, or - for one text on standard input",
-    example=example, phases=phases, load_test=load_test, formats={"conll": conll},
+    inputs_help="texts, text files, .jsonl files (a text a line), folders, globs, or - for one text on standard input",
+    example=example, phases=phases, load_test=load_test, explain=explain, formats={"conll": conll},
 )  # fmt: skip
 train = TASK.train
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.data.tag_files import Sentence
 from pipelines.data.tokenize import pieces, sentences, words
 from pipelines.engine.apply import expand
+from pipelines.engine.console import say
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
+LONGEST_PATH = 1024
 KINDS = (".txt", ".text", ".md", ".jsonl", ".ndjson")
 
 
@@ -68,13 +72,18 @@ def prepare(name: str, text: str, limit: int) -> Prepared:
 
 
 def named(arguments: Sequence[str]) -> list[Any]:
-    """What the arguments of `predict` name: files as paths, standard input as its text.
+    """What the arguments of `predict` name: files as paths, standard input as its text, and else texts themselves.
+
+    An argument without a space in it is no text, but the name of a file that may be mistyped.
 
     Raises:
         UserError: Nothing is found under a name, or standard input is no UTF-8.
     """
     found: list[Any] = []
     for argument in arguments:
+        if _is_text(argument):
+            found.append(argument)
+            continue
         if argument != "-":
             found.extend(Path(name) for name in expand([argument], KINDS, "texts (.txt, .md, .jsonl)"))
             continue
@@ -83,6 +92,34 @@ def named(arguments: Sequence[str]) -> list[Any]:
         except UnicodeDecodeError as error:
             raise UserError(f"standard input is no UTF-8: {one_line(error, 80)}") from None
     return found
+
+
+def _is_text(argument: str) -> bool:
+    if len(argument) >= LONGEST_PATH or "\0" in argument:
+        return True
+    a_name = Path(argument).suffix.lower() in KINDS or Path(argument).exists() or glob.glob(argument, recursive=True)
+    return any(map(str.isspace, argument)) and not a_name
+
+
+def readable(inputs: Sequence[Any], limit: int) -> Iterator[Sentence]:
+    """The sentences of some paths and strings; what cannot be read is named and left out.
+
+    Raises:
+        UserError: None could be read.
+    """
+    read = 0
+    for text in texts(inputs, limit):
+        if text.error:
+            say(f"skipped {text.name}: {text.error}")
+            continue
+        read += 1
+        for words_of in text.ranges:
+            chosen = text.offsets[words_of.start : words_of.stop]
+            first, last = chosen[0][0], chosen[-1][1]
+            places = tuple((start - first, end - first) for start, end in chosen)
+            yield Sentence(text.text[first:last], places, (), text.name)
+    if not read:
+        raise UserError("none of the inputs could be read")
 
 
 def texts(inputs: Iterable[Any], limit: int) -> Iterator[Prepared]:

@@ -32,6 +32,32 @@ def input_gradients(function: Callable[[Any], Any], inputs: np.ndarray) -> np.nd
     return gradient.detach().cpu().numpy()
 
 
+def path_gradients(
+    function: Callable[[Any], Any], inputs: np.ndarray, baseline: np.ndarray | np.float32, steps: int
+) -> np.ndarray:
+    """How much each number of `inputs` adds to the scalar `function(inputs)`, compared with the baseline's.
+
+    They sum to the difference of the two values, up to the error of the midpoint rule over `steps` points.
+
+    Args:
+        function: From arrays of the shape of `inputs` to a scalar.
+        inputs: float32.
+        baseline: float32, where the way begins; of the shape of `inputs` or one that broadcasts to it.
+        steps: Points on the way.
+
+    Returns:
+        float64, of the shape of `inputs`.
+
+    Reference:
+        Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
+    """
+    path = inputs - baseline
+    total = np.zeros(inputs.shape)
+    for step in range(steps):
+        total += input_gradients(function, baseline + path * np.float32((step + 0.5) / steps))
+    return path * total / steps
+
+
 def last_feature_map(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Splits a functional model after its last (B, h, w, C) activation.
 
@@ -93,19 +119,18 @@ def integrated_gradients(
         baseline: Its grey value, 0..255.
 
     Returns:
-        (N, H, W) float32, signed, summed over the channels.
+        (N, H, W) float64, signed, summed over the channels.
 
     Reference:
         Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017.
     """
     pictures = images.astype(np.float32)
-    path = pictures - baseline
     chosen = ops.convert_to_tensor(np.eye(model.output_shape[-1], dtype=np.float32)[classes])
-    total = np.zeros_like(pictures)
-    for step in range(steps):
-        points = baseline + path * np.float32((step + 0.5) / steps)
-        total += input_gradients(lambda x: ops.sum(model(x, training=False) * chosen), points)
-    return (path * total / steps).sum(-1)
+
+    def logits(x: Any) -> Any:
+        return ops.sum(model(x, training=False) * chosen)
+
+    return path_gradients(logits, pictures, np.float32(baseline), steps).sum(-1)
 
 
 def integrated_gradients_of_rows(
@@ -140,8 +165,4 @@ def integrated_gradients_of_rows(
         rest = ops.logsumexp(got - 1e9 * chosen, axis=-1)
         return ops.sum(of_class - rest)
 
-    path = x - start
-    total = np.zeros(x.shape, np.float64)
-    for step in range(steps):
-        total += input_gradients(output, start + path * np.float32((step + 0.5) / steps))
-    return path * total / steps
+    return path_gradients(output, x, start, steps)

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from pipelines.data.text_inputs import TextInput
-from pipelines.inspect.explain import input_gradients
+from pipelines.inspect.explain import path_gradients
 from pipelines.models import backbones
 from pipelines.models.text_models import EMBEDDING, NGRAMS
 
@@ -42,7 +42,7 @@ def token_attributions(
         parts: What `split` gave, where it is called many times.
 
     Returns:
-        float32 (B, L).
+        float64 (B, L).
 
     Raises:
         ValueError: The model has no such layer.
@@ -56,13 +56,12 @@ def token_attributions(
     tokens = ops.convert_to_tensor(ids, dtype="int32")
     vectors = ops.convert_to_numpy(embed(tokens)).astype(np.float32)
     baseline = ops.convert_to_numpy(embed(ops.full_like(tokens, pad))).astype(np.float32)
-    path = vectors - baseline
     chosen = ops.convert_to_tensor(np.eye(model.output_shape[-1], dtype=np.float32)[classes])
-    total = np.zeros_like(vectors)
-    for step in range(steps):
-        points = baseline + path * np.float32((step + 0.5) / steps)
-        total += input_gradients(lambda x: ops.sum(answer(x, tokens) * chosen), points)
-    return (path * total / steps).sum(-1)
+
+    def score(x: Any) -> Any:
+        return ops.sum(answer(x, tokens) * chosen)
+
+    return path_gradients(score, vectors, baseline, steps).sum(-1)
 
 
 def split(model: keras.Model) -> Parts:
@@ -79,6 +78,17 @@ def split(model: keras.Model) -> Parts:
         return lambda ids: first(ids, training=False), lambda vectors, ids: rest([vectors, ids], training=False)
     if backbones.NAME not in names:
         raise ValueError(f"the model has no layer named {EMBEDDING}, which explanations need")
+    embed, states_of, states = split_backbone(model)
+    head = keras.Model([states, model.inputs[0]], model.outputs[0])
+    return embed, lambda vectors, ids: head([states_of(vectors, ids), ids], training=False)
+
+
+def split_backbone(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any], keras.KerasTensor]:
+    """The pretrained part of a model in two: from tokens to embeddings, and from both to its states.
+
+    Returns:
+        The two, and the states in the model.
+    """
     backbone = model.get_layer(backbones.NAME)
     inner = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
     inputs = {tensor.name.partition(":")[0]: tensor for tensor in inner.inputs}
@@ -92,15 +102,13 @@ def split(model: keras.Model) -> Parts:
     given = keras.Model(
         backbone.inputs, [inner._inbound_nodes[-1].input_tensors[list(inputs).index(n)] for n in others]
     )
-    states = backbone._inbound_nodes[-1].outputs[0]
-    head = keras.Model([states, model.inputs[0]], model.outputs[0])
 
-    def answer(vectors: Any, ids: Any) -> Any:
+    def states_of(vectors: Any, ids: Any) -> Any:
         beside = given(ids)
         beside = beside if isinstance(beside, (list, tuple)) else [beside]
-        return head([middle([vectors, *beside], training=False), ids], training=False)
+        return middle([vectors, *beside], training=False)
 
-    return lambda ids: first(ids, training=False), answer
+    return lambda ids: first(ids, training=False), states_of, backbone._inbound_nodes[-1].outputs[0]
 
 
 def character_scores(

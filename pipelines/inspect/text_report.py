@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,19 +30,30 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def coloured(text: str, scores: np.ndarray) -> list[Mark]:
-    """Words in blue that speak for the class, and in orange that speak against it, the stronger the deeper."""
-    words = [(*match.span(), float(scores[slice(*match.span())].sum())) for match in re.finditer(WORD, text)]
+def words_of(text: str, scores: np.ndarray) -> list[tuple[int, int, float]]:
+    """The words of a text with what their characters score."""
+    return [(*match.span(), float(scores[slice(*match.span())].sum())) for match in re.finditer(WORD, text)]
+
+
+def coloured(text: str, words: Sequence[tuple[int, int, float]], labels: Mapping[int, str] | None = None) -> list[Mark]:
+    """Words in blue that speak for something, and in orange that speak against it, the stronger the deeper.
+
+    Args:
+        text: The text.
+        words: Start, end and score of words in their order.
+        labels: By the start of a word, what is written above it.
+    """
+    labels = labels or {}
     top = max((abs(score) for *_, score in words), default=0.0) or 1.0
     marks, done = [], 0
     for start, end, score in words:
-        share = abs(score) / top
-        if share < 0.1:
+        share, label = abs(score) / top, labels.get(start, "")
+        if share < 0.1 and not label:
             continue
         if start > done:
             marks.append(Mark(text[done:start]))
         rgb = "0, 114, 178" if score > 0 else "230, 159, 0"
-        marks.append(Mark(text[start:end], f"rgba({rgb}, {0.65 * share:.2f})"))
+        marks.append(Mark(text[start:end], f"rgba({rgb}, {0.65 * share:.2f})", label))
         done = end
     return [*marks, Mark(text[done:])] if done < len(text) else marks
 
@@ -60,7 +71,7 @@ def explained(
         scores = character_scores(model, reader, shown, labels, steps=STEPS)
     except ValueError:
         scores = [np.zeros(len(text)) for text in shown]
-    marks = [coloured(text, of_text) for text, of_text in zip(shown, scores, strict=True)]
+    marks = [coloured(text, words_of(text, of_text)) for text, of_text in zip(shown, scores, strict=True)]
     return Marked([(lead.replace("\n", ", "), row) for lead, row in zip(leads, marks, strict=True)], caption)
 
 

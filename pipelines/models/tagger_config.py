@@ -31,6 +31,7 @@ class TaggerConfig:
         recall: Odds (in logarithms) against which training finds entities: more finds more of them, and invents more.
         head_epochs: Epochs in which a pretrained encoder stays frozen; then all layers are trained.
         finetune_rate: Learning rate once all layers are trained, as a part of that before.
+        baselines: Also score a dictionary of the training part's entities, for the report.
     """
 
     builder: str = "lstm"
@@ -48,6 +49,7 @@ class TaggerConfig:
     recall: float = 2.0
     head_epochs: int = 2
     finetune_rate: float = 0.05
+    baselines: bool = True
 
     def __post_init__(self) -> None:
         for option, least, most in (

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.graph_pb2 import GraphDef
 
 from callbacks import TensorBoard
+from callbacks.events import graph
 from optimizers.monitored import Monitored
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
@@ -90,6 +92,27 @@ def test_histograms_and_figures_every_so_many_epochs(tmp_path):
     assert [e.step for e in train.Tensors(kernel)] == [8, 16]
     assert calls == [1, 3, 4]
     assert [node.op.split()[0] for node in train.Graph().node] == ["InputLayer", "Dense"]
+
+
+@pytest.mark.backend
+def test_graph_of_calls_with_more_than_tensors():
+    """Slices and numbers among the arguments, tensors by keyword and in a list, and a model within the model."""
+    inside = keras.Input((None, 4), name="states")
+    inner = keras.Model(inside, keras.layers.Dense(4, name="dense")(inside), name="inner")
+    rows = keras.Input((None, 3), dtype="int32", name="rows")
+    numbers = keras.layers.Embedding(9, 4, name="table")(rows[..., 0])
+    x = keras.layers.GRU(4, return_sequences=True, name="gru")(numbers, mask=keras.ops.not_equal(rows[..., 1], 0))
+    x = keras.layers.Concatenate(name="both")([inner(x), numbers])
+    model = keras.Model(rows, keras.ops.max(x, axis=1), name="outer")
+    drawn = {node.name: node for node in GraphDef.FromString(graph(model)).node}
+    kinds = {name: node.op.split()[0] for name, node in drawn.items()}
+    assert sorted(kinds.values()) == [
+        "Concatenate", "Dense", "Embedding", "GRU", "GetItem", "GetItem", "InputLayer", "InputLayer", "Max", "NotEqual",
+    ]  # fmt: skip
+    flows = {name: [kinds[i] for i in node.input] for name, node in drawn.items()}
+    assert flows["gru"] == ["Embedding", "NotEqual"]
+    assert flows["inner/states"] == ["GRU"]
+    assert flows["both"] == ["Dense", "Embedding"]
 
 
 def test_a_model_without_a_graph_trains(tmp_path):

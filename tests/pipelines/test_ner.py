@@ -2,13 +2,15 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import time
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from command_line import run_task
+from command_line import command, environment, run_task
 
 from pipelines import ner
 from pipelines.engine.run_dir import RunDir, load_model
@@ -50,7 +52,9 @@ def trained(tmp_path_factory):
 def test_a_run_learns_scores_and_reports(trained):
     run, done = trained
     assert "skipped notes.jsonl:121: entity 0..9 lies outside" in done.stderr
-    metrics = json.loads((run / "metrics.json").read_text())["test"]
+    scores = json.loads((run / "metrics.json").read_text())
+    metrics = scores["test"]
+    assert 0 <= scores["baselines"]["dictionary"]["f1"]["value"] <= 1
     assert metrics["metrics"]["f1"]["value"] > 0.9
     assert set(metrics["per_type"]) == {"person", "town"}
     rows = list(csv.DictReader((run / "predictions.csv").open(encoding="utf-8")))
@@ -121,10 +125,88 @@ def test_evaluate_repeats_the_scores_and_takes_other_data(trained, tmp_path):
     assert scores["per_type"]["planet"]["recall"] == 0
 
 
-def test_export_answers_as_the_model(trained, tmp_path):
-    done = cli("export", trained[0], "--format", "savedmodel", "--out", tmp_path / "exported", cwd=tmp_path)
+def test_explain_takes_texts_files_and_by_default_the_test_part(trained, tmp_path):
+    run, _ = trained
+    (tmp_path / "a.txt").write_text("Ivan left Oslo 👍🏽.")
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe")
+    done = cli("explain", run, "Ada saw Rome 👍🏽.", "a.txt", "b.txt", "-", cwd=tmp_path, stdin="Zoë likes Oslo 👍🏽.")
+    assert done.returncode == 0, done.stderr
+    assert "skipped b.txt: not UTF-8" in done.stderr
+    pages = sorted((run / "figures").glob("explanations_*.html"))
+    page = pages[-1].read_text(encoding="utf-8")
+    for name in ("text, Ada (person", "text, Rome (town", "a.txt, Oslo (town", "text, Zoë (person"):
+        assert name in page
+    done = cli("explain", run, cwd=run.parents[2])
+    assert done.returncode == 0, done.stderr
+    assert "notes.jsonl:" in sorted((run / "figures").glob("explanations_*.html"))[-1].read_text(encoding="utf-8")
+    for argument, reason in (("nowhere.txt", "input not found: nowhere.txt"), ("b.txt", "none of the inputs could")):
+        done = cli("explain", run, argument, cwd=tmp_path)
+        assert done.returncode == 2
+        assert reason in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", ["savedmodel", "onnx"])
+def test_export_answers_as_the_model(trained, tmp_path, kind):
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime")
+    done = cli("export", trained[0], "--format", kind, "--out", tmp_path / "exported", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "they differ by at most" in done.stderr
+    if kind == "onnx":
+        assert_decodes(tmp_path / "exported", RunDir(trained[0]).read_spec())
+
+
+def assert_decodes(path, spec):
+    """The file and spec.json suffice to tag sentences of any length, with nothing but NumPy for the best path."""
+    import onnxruntime
+
+    from pipelines.data.tags import encoder_from_json, padded
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    encoder = encoder_from_json(spec["encoder"])
+    texts = [["Zoë", "left", "São", "Paulo", "👍🏽", "."], ["Ada", "saw", "Rome"]]
+    (scores,) = session.run(None, {session.get_inputs()[0].name: padded([encoder(t) for t in texts])})
+    size = len(spec["tags"])
+    for words, row in zip(texts, scores, strict=True):
+        transitions, start, end, emissions = row[:size], row[size], row[size + 1], row[size + 2 :][: len(words)]
+        best, origins = start + emissions[0], []
+        for emission in emissions[1:]:
+            paths = best[:, None] + transitions
+            origins.append(paths.argmax(0))
+            best = paths.max(0) + emission
+        path = [int((best + end).argmax())]
+        for origin in reversed(origins):
+            path.insert(0, int(origin[path[0]]))
+        tags = [spec["tags"][i] for i in path]
+        assert tags == (["B-person", "O", "B-town", "I-town", "O", "O"] if len(words) == 6 else
+                        ["B-person", "O", "B-town"])  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_weights(tmp_path):
+    rows = "\n".join(json.dumps(row, ensure_ascii=False) for row in sentences(300))
+    (tmp_path / "notes.jsonl").write_text(rows, encoding="utf-8")
+    options = ["--data", "notes.jsonl", *QUICK, "--run.deterministic", "true", "--fit.checkpoint_seconds", "0.2",
+               "--tensorboard.enabled", "false"]  # fmt: skip
+    done = cli(*options, "--run.name", "whole", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "ner"
+    process = subprocess.Popen(
+        command("ner", *options, "--run.name", "torn"), cwd=tmp_path, env=environment(),
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    checkpoints = folder / "torn" / "checkpoints" / "main"
+    while process.poll() is None and len(list(checkpoints.glob("*.npz"))) < 2:
+        time.sleep(0.01)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.kill()
+    process.wait()
+    assert not (folder / "torn" / "model.keras").exists()
+    done = cli("--resume", folder / "torn", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole, torn = (load_model(RunDir.open(folder / name, "ner")).get_weights() for name in ("whole", "torn"))
+    for a, b in zip(whole, torn, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.backend
