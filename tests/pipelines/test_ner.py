@@ -125,24 +125,28 @@ def test_evaluate_repeats_the_scores_and_takes_other_data(trained, tmp_path):
     assert scores["per_type"]["planet"]["recall"] == 0
 
 
-def test_explain_takes_texts_files_and_by_default_the_test_part(trained, tmp_path):
+def test_explain_takes_texts_files_and_by_default_the_test_part(trained, tmp_path, monkeypatch, capsys):
     run, _ = trained
+    done = cli("explain", run, "-", cwd=tmp_path, stdin="Zoë likes Oslo 👍🏽.")
+    assert done.returncode == 0, done.stderr
+    page = (run / "figures" / "explanations_1.html").read_text(encoding="utf-8")
+    assert "text, Zoë (person" in page
+    assert "text, Oslo (town" in page
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("Ivan left Oslo 👍🏽.")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe")
-    done = cli("explain", run, "Ada saw Rome 👍🏽.", "a.txt", "b.txt", "-", cwd=tmp_path, stdin="Zoë likes Oslo 👍🏽.")
-    assert done.returncode == 0, done.stderr
-    assert "skipped b.txt: not UTF-8" in done.stderr
-    pages = sorted((run / "figures").glob("explanations_*.html"))
-    page = pages[-1].read_text(encoding="utf-8")
-    for name in ("text, Ada (person", "text, Rome (town", "a.txt, Oslo (town", "text, Zoë (person"):
-        assert name in page
-    done = cli("explain", run, cwd=run.parents[2])
-    assert done.returncode == 0, done.stderr
-    assert "notes.jsonl:" in sorted((run / "figures").glob("explanations_*.html"))[-1].read_text(encoding="utf-8")
+    model, spec, config = load_model(RunDir(run)), RunDir(run).read_spec(), ner.TASK.config_of(run)
+    (block,) = ner.explain(config, model, spec, ["Ada saw Rome 👍🏽.", "a.txt", "b.txt"])
+    leads = [lead.partition(" (")[0] for lead, _ in block.texts]
+    assert leads == ["text, Ada", "text, Rome", "a.txt, Ivan", "a.txt, Oslo"]
+    assert "skipped b.txt: not UTF-8" in capsys.readouterr().err
     for argument, reason in (("nowhere.txt", "input not found: nowhere.txt"), ("b.txt", "none of the inputs could")):
-        done = cli("explain", run, argument, cwd=tmp_path)
-        assert done.returncode == 2
-        assert reason in done.stderr.splitlines()[-1]
+        with pytest.raises(UserError, match=reason):
+            ner.explain(config, model, spec, [argument])
+    monkeypatch.chdir(run.parents[2])
+    monkeypatch.setattr(ner, "EXPLAINED", 1)
+    (block,) = ner.explain(config, model, spec, [])
+    assert block.texts[0][0].startswith("notes.jsonl:")
 
 
 @pytest.mark.parametrize("kind", ["savedmodel", "onnx"])
