@@ -24,9 +24,9 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **more}
 
 
-def run_task(task, *argv, cwd, stdin=None, **variables):
+def run_task(task, *argv, cwd, stdin=None, own_process=False, **variables):
     """A command in a process of its own; but what is done with a finished run is done in this one, which is quicker."""
-    if argv[0] in ("evaluate", "explain", "export", "predict") and not variables:
+    if argv[0] in ("evaluate", "explain", "export", "predict") and not (own_process or variables):
         return _run_here(task, list(map(str, argv)), cwd, stdin)
     return subprocess.run(
         command(task, *argv), cwd=cwd, input=stdin, capture_output=True, encoding="utf-8", check=False,

@@ -250,7 +250,7 @@ def test_own_model_and_loader(photos, tmp_path):
     )
     done = cli(*QUICK[:2], "--data", "mine:load", "--model.builder", "mine:build", "--run.name", "own", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    again = cli("predict", "runs/image_classify/own", photos / "cat" / "1.png", cwd=tmp_path)
+    again = cli("predict", "runs/image_classify/own", photos / "cat" / "1.png", cwd=tmp_path, own_process=True)
     assert again.returncode == 0, again.stderr
 
 
