@@ -34,8 +34,9 @@ def scores(model):
     return ops.convert_to_numpy(model(ENCODER(TOKENS)[None], training=False))[0, len(TAGS.names) + 2 :]
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("options", [{}, {"builder": "transformer"}, {"hand_features": False}])
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"builder": "transformer"}, marks=pytest.mark.backend), {"hand_features": False}]
+)
 def test_attributions_add_up_to_the_difference_of_the_scores(options):
     model = tagger(**options)
     goals = np.random.default_rng(1).normal(size=(3, len(TOKENS), len(TAGS.names)))
