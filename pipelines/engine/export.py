@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,11 +54,18 @@ def export(task: Task, path: str, kind: str, out: str | None) -> Path:
     aside = folder / NAMES[kind]  # exporters look at the suffix
     batch = task.example(run.read_spec(), np.random.default_rng(0))
     expected = _outputs(model, batch)  # also traces the model, which some exporters ask for
+    if kind == "onnx":
+        _know_erfc()
     try:
         try:
             model.export(aside, format=KERAS_FORMAT[kind], verbose=False)
             answer = RUN[kind](aside)(batch)
         except Exception as error:
+            if lacking := re.search(r"\(Flex(\w+)\) failed to prepare", str(error)):
+                raise UserError(
+                    f"export to {kind} fails: LiteRT lacks an operation of this network ({lacking[1]}; recurrent "
+                    "layers need such): export it to onnx or savedmodel, or train a network of another kind"
+                ) from None
             raise UserError(f"export to {kind} fails: {type(error).__name__}: {one_line(error)}") from None
         difference = float(np.abs(answer - expected).max())
         if not difference <= TOLERANCE:
@@ -75,6 +83,27 @@ def _outputs(model: keras.Model, batch: np.ndarray) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(model(batch, training=False)))
 
 
+def _know_erfc() -> None:
+    """Teaches tf2onnx the complementary error function, of which TensorFlow makes the exact GELU: 1 - erf(x)."""
+    try:
+        from tf2onnx.handler import tf_op
+        from tf2onnx.utils import map_onnx_to_numpy_type
+    except ImportError:
+        return  # on PyTorch nothing needs it
+
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **kwargs: Any) -> None:
+            kind, shape = ctx.get_dtype(node.output[0]), ctx.get_shape(node.output[0])
+            ctx.remove_node(node.name)
+            one = ctx.make_const(f"{node.name}_one", np.ones((), map_onnx_to_numpy_type(kind)))
+            erf = ctx.make_node("Erf", node.input, shapes=[shape], dtypes=[kind])
+            given = [one.output[0], erf.output[0]]
+            ctx.make_node("Sub", given, name=node.name, outputs=node.output, shapes=[shape], dtypes=[kind])
+
+    tf_op("Erfc")(Erfc)
+
+
 def _run_savedmodel(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
@@ -86,10 +115,12 @@ def _run_litert(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
 
     def run(batch: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
+        place = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(place, batch.shape)  # sizes that may vary are 1 in the file
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(place, batch)
         interpreter.invoke()
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 

@@ -60,7 +60,8 @@ class Bag(layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         found = ops.take(ops.convert_to_tensor(self.table), inputs, axis=0)
-        return ops.sum(found * ops.cast(inputs != 0, found.dtype)[..., None], axis=-2)
+        real = ops.expand_dims(ops.cast(inputs != 0, found.dtype), -1)  # a new axis by slice is not in LiteRT
+        return ops.sum(found * real, axis=-2)
 
     def compute_output_spec(self, inputs: Any) -> Any:
         return keras.KerasTensor((*inputs.shape[:-1], self.width), dtype=self.compute_dtype)
