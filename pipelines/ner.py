@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 64
-EXPLAINED = 12  # sentences with entities
+EXPLAINED = 24  # entities
 MOST_WORDS = 50_000  # so many are read before they are tagged: memory stays flat however many texts there are
 
 

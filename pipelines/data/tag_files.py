@@ -90,7 +90,9 @@ def _columns(path: Path, config: TagsDataConfig, raw: Raw) -> Iterator[Sentence]
     """
     lines = list(_lines(path))
     number_of = Counter(len(_cells(line)) for _, line in lines if line and line.strip(" \t"))
-    columns = number_of.most_common(1)[0][0] if number_of else 0
+    if not number_of:
+        raise UserError(f"data.source {path} holds no line of text{' in UTF-8' if lines else ''}")
+    columns = number_of.most_common(1)[0][0]
     if columns <= max(config.token_column, config.tag_column, -config.tag_column - 1) or columns < 2:
         raise UserError(
             f"data.source {path} has {columns} columns a line, but the words are in column {config.token_column} and "

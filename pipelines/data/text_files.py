@@ -74,7 +74,7 @@ def raw_texts(arguments: Sequence[str]) -> Iterator[Any]:
         UserError: A table has no column of texts.
     """
     for argument in arguments:
-        path = Path(argument) if len(argument) < 1024 and "\0" not in argument else None
+        path = Path(argument) if 0 < len(argument) < 1024 and "\0" not in argument else None
         if argument == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin)
         elif path is not None and path.is_dir():

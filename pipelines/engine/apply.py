@@ -104,6 +104,8 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> It
     """
     for name in arguments:
         path = Path(name)
+        if not name:  # an unset variable of the shell; as a path it would be the current folder
+            raise UserError("input not found: the name is empty")
         if name == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         elif path.is_dir():

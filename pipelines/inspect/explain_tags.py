@@ -130,15 +130,15 @@ def explained(model: keras.Model, encoder: Encoder, tags: Tags, sentences: Itera
         encoder: What makes its input.
         tags: Its tags.
         sentences: In which entities are looked for, one after the other.
-        most: So many sentences with entities are drawn; no further ones are read.
+        most: So many entities are drawn; no further sentences are read.
 
     Raises:
         ValueError: The model has no embeddings that can be reached.
     """
     parts = split(model)
     rows: list[tuple[str, Sequence[Mark]]] = []
-    for sentence, found in islice(_with_entities(model, encoder, tags, sentences), most):
-        size = len(sentence.offsets)
+    for sentence, found in _with_entities(model, encoder, tags, sentences):
+        size, found = len(sentence.offsets), found[: most - len(rows)]
         numbers = np.array([tags.encode([place], size) for place, _ in found])
         goals = np.eye(len(tags.names), dtype=np.float32)[numbers]
         goals[..., 0] -= 1
@@ -148,6 +148,8 @@ def explained(model: keras.Model, encoder: Encoder, tags: Tags, sentences: Itera
             name = sentence.text[sentence.offsets[begin][0] : sentence.offsets[end - 1][1]]
             marks = coloured(sentence.text, words, {sentence.offsets[end - 1][0]: kind})
             rows.append((f"{sentence.name}, {name} ({kind}, {sure:.2f}):", marks))
+        if len(rows) == most:
+            break
     caption = (
         "An entity a line, its type after its last word. Blue words speak for the entity, orange ones against it "
         "(integrated gradients of the scores of its tags over that of no entity)."

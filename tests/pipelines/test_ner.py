@@ -140,12 +140,15 @@ def test_explain_takes_texts_files_and_by_default_the_test_part(trained, tmp_pat
     leads = [lead.partition(" (")[0] for lead, _ in block.texts]
     assert leads == ["text, Ada", "text, Rome", "a.txt, Ivan", "a.txt, Oslo"]
     assert "skipped b.txt: not UTF-8" in capsys.readouterr().err
-    for argument, reason in (("nowhere.txt", "input not found: nowhere.txt"), ("b.txt", "none of the inputs could")):
+    for argument, reason in (
+        ("nowhere.txt", "input not found: nowhere.txt"), ("", "the name is empty"), ("b.txt", "none of the inputs"),
+    ):  # fmt: skip
         with pytest.raises(UserError, match=reason):
             ner.explain(config, model, spec, [argument])
     monkeypatch.chdir(run.parents[2])
     monkeypatch.setattr(ner, "EXPLAINED", 1)
     (block,) = ner.explain(config, model, spec, [])
+    assert len(block.texts) == 1
     assert block.texts[0][0].startswith("notes.jsonl:")
 
 

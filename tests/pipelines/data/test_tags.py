@@ -178,7 +178,7 @@ def test_the_sample_is_there_or_its_package_is_named(monkeypatch):
 
 
 NOTHING = {
-    "nowhere.conll": "not found", "empty.conll": "0 columns", "one.conll": "1 columns", "pos.conll": "max_broken",
+    "nowhere.conll": "not found", "empty.conll": "holds no line of text", "binary.conll": "holds no line of text in UTF-8", "one.conll": "1 columns", "pos.conll": "max_broken",
     "plain.conll": "no sentence of the training part has an entity", "picture.png": "a file must be one of",
     "tfds:": "needs a name", "folder": "no file of annotated text named train",
     "bad.spacy": "DocBin" if importlib.util.find_spec("spacy") else r"needs spaCy: pip install '.*\[spacy\]'",
@@ -192,6 +192,7 @@ def test_unusable_sources_are_one_line(tmp_path, monkeypatch, source):
              "pos.conll": "\n\n".join("the DT\ndog NN" for _ in range(20))}  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "binary.conll").write_bytes(b"\xff\xfe\x00\n\x80" * 9)
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=NOTHING[source]) as error:
         load_tags(TagsDataConfig(source), seed=0)

@@ -273,3 +273,4 @@ def test_what_predict_takes(tmp_path, monkeypatch):
     assert found[5] == "from stdin"
     with pytest.raises(UserError, match=r"input not found: absent\.txt"):
         list(text_files.raw_texts(["absent.txt"]))
+    assert list(text_files.raw_texts([""])) == [""]  # and not the current folder
