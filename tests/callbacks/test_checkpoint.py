@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from interruption import Interrupted, StopAfter
 
 import regularizers
 from callbacks import Checkpoint, CheckpointError, EarlyStopping, TensorBoard
@@ -10,21 +11,6 @@ from pipelines.data.stream import Stream
 X = np.random.default_rng(0).normal(size=(200, 8)).astype("float32")
 Y = (X[:, 0] > 0).astype("int32")
 EPOCHS = 3
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopAfter(keras.callbacks.Callback):
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted
 
 
 def make(units=16):

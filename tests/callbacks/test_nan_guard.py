@@ -3,6 +3,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from interruption import Interrupted, StopAfter
 
 from callbacks import Checkpoint, DivergenceError, NanGuard
 from callbacks.nan_guard import CutSchedule
@@ -135,21 +136,6 @@ def test_overflow_in_half_precision_is_left_to_the_loss_scaling():
     guard = NanGuard(retries=0)
     fit(model, guard)
     assert guard.used == 0
-
-
-class Interrupted(Exception):
-    pass
-
-
-class StopAfter(keras.callbacks.Callback):
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted
 
 
 def run(folder, kind, stop=None, first=0):
