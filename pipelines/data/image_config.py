@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.engine.config import check
+from pipelines.engine.config import check, check_data
 
 
 @dataclass
@@ -47,10 +47,6 @@ class ImageDataConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        check(bool(self.source), "data.source", "a source", self.source)
-        check(0 < self.val_fraction < 1, "data.val_fraction", "between 0 and 1", self.val_fraction)
-        check(0 < self.test_fraction < 1, "data.test_fraction", "between 0 and 1", self.test_fraction)
+        check_data(self)
         check(self.size is None or 4 <= self.size <= 4096, "data.size", "between 4 and 4096", self.size)
-        check(self.max_broken >= 0, "data.max_broken", "0 or more", self.max_broken)
         check(0 <= self.memory_gib < math.inf, "data.memory_gib", "0 or more", self.memory_gib)
-        check(self.limit is None or self.limit >= 1, "data.limit", "at least 1", self.limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.engine.config import check
+from pipelines.engine.config import check, check_data
 
 KINDS = ("number", "category", "ordinal", "date", "text", "identifier", "constant", "drop")
 
@@ -61,13 +61,9 @@ class TableDataConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        check(bool(self.source), "data.source", "a source", self.source)
-        check(0 < self.val_fraction < 1, "data.val_fraction", "between 0 and 1", self.val_fraction)
-        check(0 < self.test_fraction < 1, "data.test_fraction", "between 0 and 1", self.test_fraction)
+        check_data(self)
         check(2 <= self.max_categories <= 10_000, "data.max_categories", "between 2 and 10000", self.max_categories)
-        check(self.max_broken >= 0, "data.max_broken", "0 or more", self.max_broken)
         check(self.stream_rows >= 1, "data.stream_rows", "at least 1", self.stream_rows)
-        check(self.limit is None or self.limit >= 1, "data.limit", "at least 1", self.limit)
         for kind in self.kinds.values():
             check(kind in KINDS, "data.kinds", f"among {', '.join(KINDS)}", kind)
         alone = self.group_column is None or self.time_column is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.engine.config import check
+from pipelines.engine.config import check, check_data
 
 
 @dataclass
@@ -34,11 +34,7 @@ class TagsDataConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        check(bool(self.source), "data.source", "a source", self.source)
-        check(0 < self.val_fraction < 1, "data.val_fraction", "between 0 and 1", self.val_fraction)
-        check(0 < self.test_fraction < 1, "data.test_fraction", "between 0 and 1", self.test_fraction)
+        check_data(self)
         check(self.token_column >= 0, "data.token_column", "0 or more", self.token_column)
         check(self.tag_column != self.token_column, "data.tag_column", "not the column of the words", self.tag_column)
         check(8 <= self.max_tokens <= 4096, "data.max_tokens", "between 8 and 4096", self.max_tokens)
-        check(self.max_broken >= 0, "data.max_broken", "0 or more", self.max_broken)
-        check(self.limit is None or self.limit >= 1, "data.limit", "at least 1", self.limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.engine.config import check
+from pipelines.engine.config import check, check_data
 
 
 @dataclass
@@ -42,10 +42,6 @@ class TextDataConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        check(bool(self.source), "data.source", "a source", self.source)
-        check(0 < self.val_fraction < 1, "data.val_fraction", "between 0 and 1", self.val_fraction)
-        check(0 < self.test_fraction < 1, "data.test_fraction", "between 0 and 1", self.test_fraction)
+        check_data(self)
         check(self.label_separator != "", "data.label_separator", "at least one character", self.label_separator)
         check(0 <= self.near_duplicates <= 1, "data.near_duplicates", "between 0 and 1", self.near_duplicates)
-        check(self.max_broken >= 0, "data.max_broken", "0 or more", self.max_broken)
-        check(self.limit is None or self.limit >= 1, "data.limit", "at least 1", self.limit)

@@ -16,6 +16,19 @@ def check(condition: bool, option: str, expected: str, value: Any) -> None:
         raise ValueError(f"{option} must be {expected}, got {value!r}")
 
 
+def check_data(options: Any) -> None:
+    """Checks the options that all kinds of data have.
+
+    Raises:
+        ValueError: One is out of its range.
+    """
+    check(bool(options.source), "data.source", "a source", options.source)
+    check(0 < options.val_fraction < 1, "data.val_fraction", "between 0 and 1", options.val_fraction)
+    check(0 < options.test_fraction < 1, "data.test_fraction", "between 0 and 1", options.test_fraction)
+    check(options.max_broken >= 0, "data.max_broken", "0 or more", options.max_broken)
+    check(options.limit is None or options.limit >= 1, "data.limit", "at least 1", options.limit)
+
+
 @dataclass
 class OptimizerConfig:
     """What changes the weights.
