@@ -1,4 +1,4 @@
-"""Shared by all tests: a quiet backend and a folder of small pictures."""
+"""Shared by all tests: a quiet backend, a folder of small pictures and a model of KerasHub in another."""
 
 import os
 
@@ -20,3 +20,16 @@ def photos(tmp_path):
             pixels = generator.integers(level, level + 60, (12, 12, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.png")
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def resnet_preset(tmp_path):
+    """A folder with a small ResNet of KerasHub and how it scales pictures; and the ResNet."""
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
+        stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2], block_type="basic_block",
+    )  # fmt: skip
+    backbone.save_to_preset(tmp_path / "preset")
+    keras_hub.layers.ResNetImageConverter(scale=1 / 255).save_to_preset(tmp_path / "preset")
+    return tmp_path / "preset", backbone

@@ -254,16 +254,9 @@ def test_own_model_and_loader(photos, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
-def test_two_phase_fine_tuning(photos, tmp_path, monkeypatch):
-    keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
-        stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2], block_type="basic_block",
-    )  # fmt: skip
-    backbone.save_to_preset(tmp_path / "preset")
-    keras_hub.layers.ResNetImageConverter(scale=1 / 255).save_to_preset(tmp_path / "preset")
+def test_two_phase_fine_tuning(photos, resnet_preset, tmp_path, monkeypatch):
     done = cli(
-        "--data", photos, "--model.builder", f"kerashub:{tmp_path / 'preset'}", "--model.head_epochs", "2",
+        "--data", photos, "--model.builder", f"kerashub:{resnet_preset[0]}", "--model.head_epochs", "2",
         "--epochs", "2", "--batch_size", "4", "--resamples", "10", "--run.name", "fine", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -81,15 +81,9 @@ def test_a_picture_too_small_for_the_model_is_told_how_to_grow():
         pretrained.build("applications:InceptionV3", (32, 32, 3), 4, weights="none", dropout=0.0)
 
 
-def test_kerashub_preset_from_a_folder(tmp_path):
-    keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],
-        stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2], block_type="basic_block",
-    )  # fmt: skip
-    backbone.save_to_preset(tmp_path / "preset")
-    keras_hub.layers.ResNetImageConverter(scale=1 / 255).save_to_preset(tmp_path / "preset")
-    model = pretrained.build(f"kerashub:{tmp_path / 'preset'}", (32, 32, 3), 4, weights="imagenet", dropout=0)
+def test_kerashub_preset_from_a_folder(resnet_preset):
+    folder, backbone = resnet_preset
+    model = pretrained.build(f"kerashub:{folder}", (32, 32, 3), 4, weights="imagenet", dropout=0)
     inner = model.get_layer("backbone")
     for ours, theirs in zip(inner.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
