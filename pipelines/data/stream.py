@@ -161,11 +161,11 @@ class Stream:
         reader = _reader(read, signature)
         plans = tf.data.Dataset.range(1).flat_map(plan)
         if transform is None:
-            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=cores())
+            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=_cores())
         else:
             batches = plans.map(
                 lambda indices, seed: transform(*reader(indices), seed=seed),
-                num_parallel_calls=cores(),
+                num_parallel_calls=_cores(),
             )
         dataset = _ahead(batches)
         # Keras asks once how many batches an epoch has. A pass that starts in the middle has fewer: without this,
@@ -182,10 +182,10 @@ def ordered(
 
     reader = _reader(read, signature)
     indices = tf.data.Dataset.range(size).batch(batch_size)
-    return _ahead(indices.map(reader, num_parallel_calls=cores()))
+    return _ahead(indices.map(reader, num_parallel_calls=_cores()))
 
 
-def cores() -> int:
+def _cores() -> int:
     """Processor cores that this process may use, at most 16: more only cost memory, a batch each."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(available or 1, 16)

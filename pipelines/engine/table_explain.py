@@ -14,7 +14,7 @@ from pipelines.data.table_target import Target
 from pipelines.data.tables import TablePart
 from pipelines.engine import figures
 from pipelines.engine.report import Block, Picture, Table
-from pipelines.engine.table_task import answers, frame_of, inputs, numbers
+from pipelines.engine.table_predict import answers, frame_of, inputs, numbers
 from pipelines.errors import UserError
 from pipelines.inspect import decide
 from pipelines.inspect.explain import integrated_gradients_of_rows

@@ -9,8 +9,9 @@ import numpy as np
 
 from pipelines.engine import classification, figures
 from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text
+from pipelines.engine.table_predict import answers, numbers
 from pipelines.engine.table_sections import main_columns, missingness, rows_table, subgroups
-from pipelines.engine.table_task import answers, decisions, numbers
+from pipelines.engine.table_task import decisions
 from pipelines.engine.train import Assessment
 from pipelines.inspect import binary, decide, survival
 from pipelines.metrics import Estimate, bootstrap

@@ -1,14 +1,15 @@
-"""What the tasks on tables share: data, model, training, decisions, prediction."""
+"""What the tasks on tables share: data, model, training, decisions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.table_config import TableDataConfig
 from pipelines.engine.table_config import TableConfig
+from pipelines.engine.table_predict import EVALUATION_BATCH, answers, columns, example, inputs, numbers, predict
 from pipelines.engine.task import Task
 
 if TYPE_CHECKING:
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
 
     from pipelines.data.tables import Samples, TableParts
 
-EVALUATION_BATCH = 4096
 BIN_ROWS = 200_000
 # Rows of the training part below which a batch has so many, after the choices in the paper of TabM.
 BATCHES = ((2_800, 32), (32_000, 128), (108_000, 256), (1_000_000, 1024), (math.inf, 4096))
-# New rows are compared with the training part when there are enough for a difference to mean something.
-DRIFT_ROWS, DRIFT_INDEX = 100, 0.25
 RATES = {"tabm": 2e-3, "mlp": 1e-2, "ft-transformer": 3e-4}
 SPACE: dict[str, dict[str, Any]] = {
     "model.dropout": {"low": 0.0, "high": 0.5},
@@ -201,16 +199,6 @@ def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
     }
 
 
-def answers(model: Any, x: np.ndarray) -> np.ndarray:
-    """The model's outputs float64 (N, ...) for encoded rows (N, D)."""
-    import numpy as np
-    from keras import ops
-
-    starts = range(0, len(x), EVALUATION_BATCH)
-    parts = [model.predict_on_batch(x[start : start + EVALUATION_BATCH]) for start in starts]
-    return np.concatenate([np.asarray(ops.convert_to_numpy(part), np.float64) for part in parts])
-
-
 def decisions(config: TableConfig, data: TableParts, model: Any) -> dict[str, Any]:
     """What is learned on validation: calibration, threshold, and how wide an answer must be."""
     import numpy as np
@@ -252,153 +240,6 @@ def finish(config: TableConfig, data: TableParts, trained: Any) -> tuple[Any, di
 
     model = averaged(trained, data.target.problem != "number") if config.model.own else trained
     return model, {"decisions": decisions(config, data, model)}
-
-
-def numbers(got: np.ndarray, target: Any) -> np.ndarray:
-    """The model's scaled numbers (N, T) as the target's own."""
-    import numpy as np
-
-    return got * np.array(target.scale) + np.array(target.center)
-
-
-def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
-    from pipelines.data.table_sources import SUFFIXES, from_stdin
-    from pipelines.engine.apply import expand
-
-    if list(arguments) == ["-"]:
-        return [from_stdin()]
-    return list(expand(arguments, SUFFIXES, "tables"))
-
-
-def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Rows for each row of each input: a file, a DataFrame, a dictionary or a list of dictionaries."""
-    from pipelines.data.table_encode import Encoder
-    from pipelines.data.table_target import Target
-    from pipelines.errors import UserError
-
-    target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
-    for source in inputs:
-        try:
-            name, frame = frame_of(source)
-            x = encoder.encode(frame)
-        except UserError as error:
-            yield {"input": str(source), "error": str(error)}
-            continue
-        _tell_drift(name, frame, x, encoder)
-        for start in range(0, len(frame), EVALUATION_BATCH):
-            block = x[start : start + EVALUATION_BATCH]
-            rows = _rows(model, spec, target, encoder, block)
-            for number, row in enumerate(rows, start):
-                yield {"input": f"{name}:{number}" if len(frame) > 1 or name else "row", **row}
-
-
-def frame_of(source: Any) -> tuple[str, Any]:
-    from pathlib import Path
-
-    import pandas as pd
-
-    from pipelines.data.table_sources import read_file
-    from pipelines.errors import UserError
-
-    if isinstance(source, pd.DataFrame):
-        return "row", source.reset_index(drop=True)
-    if isinstance(source, Mapping):
-        return "row", pd.DataFrame([source])
-    if isinstance(source, list):
-        return "row", pd.DataFrame(source)
-    path = Path(source)
-    if not path.is_file():
-        raise UserError(f"input not found: {source}")
-    return path.name, read_file(path).parts["all"]
-
-
-def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any) -> None:
-    """Says where new rows are unlike those of the training."""
-    from pipelines.engine.console import say
-
-    for column, count in encoder.unknown(frame).items():
-        say(f"warning: {name}: {count} of {len(frame)} rows have a {column} that the training part has not")
-    if len(frame) < DRIFT_ROWS:
-        return
-    moved = [f"{block} ({index:.2f})" for block, index in encoder.drift(x) if index > DRIFT_INDEX]
-    if moved:
-        say(f"warning: {name}: distributed unlike the training part (index above {DRIFT_INDEX}): {', '.join(moved)}")
-
-
-def _rows(model: Any, spec: dict[str, Any], target: Any, encoder: Any, x: np.ndarray) -> Iterator[dict[str, Any]]:
-    import numpy as np
-
-    from pipelines.inspect import decide
-    from pipelines.inspect.survival import risk, survival_curves
-
-    got, learned = answers(model, x), spec["decisions"]
-    if target.problem == "number":
-        half = np.array(learned["half_width"])
-        for row in numbers(got, target):
-            found = {name: _short(v) for name, v in zip(target.columns, row, strict=True)}
-            low = {f"{n}_low": _short(v - h) for n, v, h in zip(target.columns, row, half, strict=True)}
-            high = {f"{n}_high": _short(v + h) for n, v, h in zip(target.columns, row, half, strict=True)}
-            yield {**found, **low, **high}
-        return
-    if target.problem == "survival":
-        curves = survival_curves(got)
-        for index, curve in zip(risk(got), curves, strict=True):
-            below = np.flatnonzero(curve < 0.5)
-            median = _short(target.edges[below[0] + 1]) if len(below) else None
-            shares = {f"s_{edge:g}": round(float(s), 6) for edge, s in zip(target.edges[1:], curve, strict=True)}
-            yield {"risk": round(float(index), 6), "median": median, **shares}
-        return
-    p = decide.apply(learned, got)
-    labels, sets = decide.chosen(learned, p), decide.possible(learned, p)
-    named = reasons(model, encoder, x, labels, spec["reasons"]) if spec["reasons"] else [""] * len(x)
-    for k, row, held, why in zip(labels, p, sets, named, strict=True):
-        possible = [name for name, inside in zip(target.classes, held, strict=True) if inside]
-        yield {
-            "label": target.classes[k],
-            "confidence": round(float(row[k]), 6),
-            "possible": "|".join(possible),
-            "unsure": len(possible) != 1,
-            **{f"p_{name}": round(float(v), 6) for name, v in zip(target.classes, row, strict=True)},
-            "reasons": why,
-        }
-
-
-def reasons(model: Any, encoder: Any, x: np.ndarray, labels: np.ndarray, number: int) -> list[str]:
-    """For each row the columns that speak most for its label."""
-    import numpy as np
-
-    from pipelines.inspect.explain import integrated_gradients_of_rows
-
-    by_column = encoder.by_column(integrated_gradients_of_rows(model, x, labels))
-    names = [column.name for column in encoder.columns]
-    top = np.argsort(-by_column, axis=1)[:, :number]
-    return [
-        "; ".join(f"{names[j]} {row[j]:+.2f}" for j in chosen if row[j] > 0)
-        for row, chosen in zip(by_column, top, strict=True)
-    ]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def columns(spec: dict[str, Any]) -> list[str]:
-    from pipelines.data.table_target import Target
-
-    target = Target(**spec["target"])
-    if target.problem == "number":
-        own = [f"{name}{suffix}" for suffix in ("", "_low", "_high") for name in target.columns]
-    elif target.problem == "survival":
-        own = ["risk", "median", *(f"s_{edge:g}" for edge in target.edges[1:])]
-    else:
-        own = ["label", "confidence", "possible", "unsure", *(f"p_{name}" for name in target.classes), "reasons"]
-    return ["input", *own, "error"]
-
-
-def example(spec: dict[str, Any], generator: Any) -> Any:
-    from pipelines.data.table_encode import Encoder
-
-    return generator.normal(size=(1, Encoder.from_json(spec["encoder"]).width)).astype("float32")
 
 
 def with_frames(train: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.data.tag_files import Place
 from pipelines.metrics import Estimate, interval, resample_indices
 
-Place = tuple[int, int, str]
 KINDS = ("boundary", "type", "boundary and type", "missed", "invented")
 
 

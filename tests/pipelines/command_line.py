@@ -5,8 +5,14 @@ import io
 import os
 import subprocess
 import sys
+import time
 from importlib import import_module
+from pathlib import Path
 from unittest import mock
+
+import numpy as np
+
+from pipelines.engine.run_dir import RunDir, load_model
 
 # What a finished run leaves.
 RUN_FILES = {
@@ -47,6 +53,30 @@ def _run_here(task, argv, cwd, stdin):
     finally:
         os.chdir(before)
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+def check_killed_run(task, *options, cwd):
+    """A run that is killed at a checkpoint and goes on ends with the weights of the one that was not."""
+    options = [*options, "--run.deterministic", "true", "--fit.checkpoint_seconds", "0.2",
+               "--tensorboard.enabled", "false"]  # fmt: skip
+    done = run_task(task, *options, "--run.name", "whole", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    whole, torn = (Path(cwd, "runs", task, name) for name in ("whole", "torn"))
+    process = subprocess.Popen(
+        command(task, *options, "--run.name", "torn"), cwd=cwd, env=environment(), stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and len(list((torn / "checkpoints" / "main").glob("*.npz"))) < 2:
+        time.sleep(0.01)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.kill()
+    process.wait()
+    assert not (torn / "model.keras").exists()
+    done = run_task(task, "--resume", torn, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    weights = [load_model(RunDir.open(run, task)).get_weights() for run in (whole, torn)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def files_of(run):

@@ -2,15 +2,13 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import time
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from command_line import command, environment, run_task
+from command_line import check_killed_run, run_task
 
 from pipelines import ner
 from pipelines.engine.run_dir import RunDir, load_model
@@ -193,27 +191,7 @@ def assert_decodes(path, spec):
 def test_a_killed_run_ends_with_the_same_weights(tmp_path):
     rows = "\n".join(json.dumps(row, ensure_ascii=False) for row in sentences(300))
     (tmp_path / "notes.jsonl").write_text(rows, encoding="utf-8")
-    options = ["--data", "notes.jsonl", *QUICK, "--run.deterministic", "true", "--fit.checkpoint_seconds", "0.2",
-               "--tensorboard.enabled", "false"]  # fmt: skip
-    done = cli(*options, "--run.name", "whole", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "ner"
-    process = subprocess.Popen(
-        command("ner", *options, "--run.name", "torn"), cwd=tmp_path, env=environment(),
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    checkpoints = folder / "torn" / "checkpoints" / "main"
-    while process.poll() is None and len(list(checkpoints.glob("*.npz"))) < 2:
-        time.sleep(0.01)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.kill()
-    process.wait()
-    assert not (folder / "torn" / "model.keras").exists()
-    done = cli("--resume", folder / "torn", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    whole, torn = (load_model(RunDir.open(folder / name, "ner")).get_weights() for name in ("whole", "torn"))
-    for a, b in zip(whole, torn, strict=True):
-        np.testing.assert_array_equal(a, b)
+    check_killed_run("ner", "--data", "notes.jsonl", *QUICK, cwd=tmp_path)
 
 
 @pytest.mark.backend

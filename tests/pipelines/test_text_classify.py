@@ -1,19 +1,14 @@
 import csv
 import io
 import json
-import os
-import signal
-import subprocess
-import time
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
-from command_line import RUN_FILES, command, environment, files_of, run_task
+from command_line import RUN_FILES, check_killed_run, files_of, run_task
 
 from pipelines import text_classify
-from pipelines.engine.run_dir import RunDir, load_model
 from pipelines.errors import UserError
 
 GOOD = ["good", "great", "lovely", "fine", "superb"]
@@ -157,28 +152,11 @@ def test_export_answers_as_the_model(trained, tmp_path, kind):
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(tmp_path):
     write(tmp_path / "data.csv", rows(240))
-    options = ["--data", "data.csv", *QUICK, "--model", "cnn", "--model.width", "16", "--model.token_dropout", "0.2",
-               "--fit.epochs", "6", "--fit.ema", "0.9", "--run.deterministic", "true", "--model.baselines", "false",
-               "--fit.checkpoint_seconds", "0.2", "--tensorboard.enabled", "false"]  # fmt: skip
-    done = cli(*options, "--run.name", "whole", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "text_classify"
-    argv = command("text_classify", *options, "--run.name", "torn")
-    process = subprocess.Popen(
-        argv, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    checkpoints = folder / "torn" / "checkpoints" / "main"
-    while process.poll() is None and len(list(checkpoints.glob("*.npz"))) < 2:
-        time.sleep(0.01)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (folder / "torn" / "model.keras").exists()
-    done = cli("--resume", folder / "torn", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    whole, torn = (load_model(RunDir.open(folder / name, "text_classify")).get_weights() for name in ("whole", "torn"))
-    for a, b in zip(whole, torn, strict=True):
-        np.testing.assert_array_equal(a, b)
+    check_killed_run(
+        "text_classify", "--data", "data.csv", *QUICK, "--model", "cnn", "--model.width", "16",
+        "--model.token_dropout", "0.2", "--fit.epochs", "6", "--fit.ema", "0.9", "--model.baselines", "false",
+        cwd=tmp_path,
+    )  # fmt: skip
 
 
 def train(tmp_path, **options):
