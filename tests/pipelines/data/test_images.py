@@ -110,7 +110,11 @@ def test_fashion_mnist_from_idx_files(tmp_path, monkeypatch):
     np.testing.assert_array_equal(data.test.pictures.read(np.array([19]))[0, ..., 0], images[19])
 
 
-@pytest.mark.parametrize("content", [b"junk", gzip.compress(b"\0\0\x09\1"), gzip.compress(b"\0\0\x08\1\0\0\0\5ab")])
+@pytest.mark.parametrize(
+    "content",
+    [b"junk", gzip.compress(b"\0\0\x09\1"), gzip.compress(b"\0\0\x08\1\0\0\0\5ab")],
+    ids=["no gzip", "other numbers", "too short"],  # without the time of compression
+)
 def test_damaged_idx(tmp_path, content):
     (tmp_path / "x.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.gz"):
