@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LogDir = str | os.PathLike[str]
+COMPONENTS = 3  # TensorBoard draws nothing of points with fewer numbers
 SPRITE_PIXELS = 8192  # TensorBoard draws no larger picture
 
 
@@ -177,6 +178,7 @@ def write_embeddings(
         sprite.save(folder / "sprite.png")
     for name, points in vectors.items():
         file = f"{_tag(name)}.tsv"
+        points = np.pad(points, ((0, 0), (0, max(COMPONENTS - np.shape(points)[1], 0))))
         np.savetxt(folder / file, points, fmt="%.6g", delimiter="\t")
         embedding = config.embeddings.add(tensor_name=name, tensor_path=file)
         embedding.tensor_shape.extend(points.shape)

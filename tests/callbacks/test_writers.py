@@ -110,6 +110,9 @@ def test_embeddings_are_what_the_projector_reads(tmp_path):
     np.testing.assert_array_equal(sprite[6:12, 0:9, 0], images[3, ..., 0])  # three in a row
     callbacks.write_embeddings(tmp_path / "one", {"x": points}, {"label": list("abcde")})
     assert (tmp_path / "one" / "metadata.tsv").read_text().splitlines() == list("abcde")
+    callbacks.write_embeddings(tmp_path / "two", {"x": points[:, :2]})
+    flat = _read_tensor_tsv_file(str(tmp_path / "two" / "x.tsv"))
+    np.testing.assert_allclose(flat, np.column_stack([points[:, :2], np.zeros(5)]), rtol=1e-4)
     with pytest.raises(ValueError, match="one length"):
         callbacks.write_embeddings(tmp_path, {"x": points}, {"label": ["a"]})
 
