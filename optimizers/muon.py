@@ -16,7 +16,8 @@ class ConvMuon(keras.optimizers.Muon):
 
     Keras's Muon leaves everything but matrices to Adam, and so nearly all of a convolutional network. Here a kernel
     (h, w, in, out) is treated as the matrix (h * w * in, out), as Jordan et al. do. Biases, norms, embeddings and the
-    layers in `exclude_layers` (by default the last one, if it is called `logits`) are left to Adam.
+    layers in `exclude_layers` (by default the last one, if it is called `logits`) are left to Adam; `registry.get` finds
+    the last one by itself if it is given the model.
 
     Args:
         learning_rate: A number or a schedule.

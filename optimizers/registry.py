@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,8 @@ def get(
         weight_decay: Decoupled weight decay; none takes the record's default.
         clipnorm: Largest norm of the gradient of each variable.
         ema: Momentum of the moving average of the weights, or none.
-        model: A built model whose biases, norms and other vectors are to have no weight decay.
+        model: A built model whose biases, norms and other vectors are to have no weight decay, and whose last matrix,
+            that of the output, an orthogonalizing optimizer is to leave to Adam.
         wrap: Names of `WRAPPERS` to put around it, from the inside: `("centralized", "lookahead")`.
         rates: Regular expressions of variable paths to factors of the learning rate; 0 freezes.
         layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; needs the model.
@@ -233,6 +235,9 @@ def get(
         arguments["clipnorm"] = clipnorm
     if ema is not None:
         arguments |= {"use_ema": True, "ema_momentum": ema}
+    if model is not None and "exclude_layers" in known and "exclude_layers" not in settings:
+        matrices = [v.path for v in model.trainable_variables if len(v.shape) == 2]
+        arguments["exclude_layers"] = [f"^{re.escape(path)}$" for path in matrices[-1:]]
     optimizer = factory(**arguments)
     if model is not None and arguments.get("weight_decay"):
         # A parameter of no more than one axis is a bias or belongs to a norm.

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from optimizers import registry
 from optimizers.muon import ConvMuon
 
 
@@ -32,3 +33,12 @@ def test_vectors_and_the_last_layer_are_left_to_adam():
     assert optimizer._should_use_adamw(kernel.kernel)
     assert optimizer._should_use_adamw(keras.Variable(np.zeros(3)))
     assert not optimizer._should_use_adamw(keras.Variable(np.zeros((3, 3, 2, 2))))
+
+
+@pytest.mark.parametrize("name", ["muon", "conv-muon"])
+def test_the_output_of_a_given_model_is_left_to_adam(name):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(8), keras.layers.Dense(1)])
+    optimizer = registry.get(name, model=model)
+    left = [optimizer._should_use_adamw(layer.kernel) for layer in model.layers]
+    assert left == [False, False, True]
+    assert not registry.get(name, model=model, exclude_layers=[])._should_use_adamw(model.layers[-1].kernel)
