@@ -2,9 +2,10 @@
 
     python benchmarks/image_throughput.py --rounds 3
 
-Each measurement is a process of its own; they take turns, forwards and backwards, since a machine's speed drifts. All train the same network
-(`convnet`, width 64, depth 2) with batches of 128 on the same 28 x 28 pictures, without augmentation; the first epoch,
-which compiles, is left out, and the median over the others counts. Peak memory is that of the whole process.
+Each measurement is a process of its own; they take turns, forwards and backwards, since a machine's speed drifts. All
+train the same network (`convnet`, width 64, depth 2) with batches of 128 on the same 28 x 28 pictures, without
+augmentation; the first epoch, which compiles, is left out, and the median over the others counts. Peak memory is that
+of the whole process.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def digits_convnet() -> Workload:
         model.add(layers.Dense(10))
         return model
 
-    return Workload(400, 64, *_split(x, y, 450), build, _cross_entropy)
+    return Workload(800, 64, *_split(x, y, 450), build, _cross_entropy)
 
 
 def diamonds_mlp() -> Workload:
@@ -74,7 +74,7 @@ def diamonds_mlp() -> Workload:
             [keras.Input((x.shape[1],)), *(layers.Dense(128, "relu") for _ in range(3)), layers.Dense(1)]
         )
 
-    return Workload(1200, 256, *_split(x, y, 10_000), build, _squared)
+    return Workload(3000, 256, *_split(x, y, 10_000), build, _squared)
 
 
 def manual_transformer() -> Workload:
@@ -102,7 +102,7 @@ def manual_transformer() -> Workload:
             x = x + layers.Dense(width)(layers.Dense(4 * width, "gelu")(y))
         return keras.Model(tokens, layers.Dense(len(letters))(layers.LayerNormalization()(x)))
 
-    return Workload(400, 8, *_split(rows[:, :-1], rows[:, 1:], 256), build, _cross_entropy)
+    return Workload(600, 8, *_split(rows[:, :-1], rows[:, 1:], 128), build, _cross_entropy)
 
 
 def movielens_factors() -> Workload:
@@ -127,12 +127,12 @@ def movielens_factors() -> Workload:
         return keras.Model(pair, keras.ops.concatenate([predicted, norms], -1))
 
     def loss(targets: Any, outputs: Any) -> Any:
-        return score(targets, outputs) + 0.03 * keras.ops.mean(outputs[:, 1])
+        return score(targets, outputs) + 0.1 * keras.ops.mean(outputs[:, 1])
 
     def score(targets: Any, outputs: Any) -> Any:
         return _squared(targets, outputs[:, :1])
 
-    return Workload(800, 1024, *_split(np.stack([users, films], 1), ratings, 10_000), build, loss, score)
+    return Workload(1200, 1024, *_split(np.stack([users, films], 1), ratings, 10_000), build, loss, score)
 
 
 def _split(x: np.ndarray, y: np.ndarray, held_out: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

@@ -147,7 +147,7 @@ def muon(
 
 
 def conv_muon(w: Array, g: Array, s: State, t: int, lr: float) -> Array:
-    return muon(w, g, s, t, lr, mu=0.9, iterations=4, axes=(2, 4))
+    return muon(w, g, s, t, lr, mu=0.9, iterations=4, axes=(2, 3, 4, 5))
 
 
 def adabelief(
@@ -302,7 +302,7 @@ def lookahead(
 def cautious(w: Array, g: Array, s: State, t: int, lr: float, inner: Callable[..., Array]) -> Array:
     update = w - inner(w, g, s, t, lr)
     agrees = update * g > 0
-    return w - update * agrees * (agrees.size / (agrees.sum() + 1))
+    return w - update * agrees * ((g != 0).sum() / (agrees.sum() + 1))
 
 
 def centralized(w: Array, g: Array, s: State, t: int, lr: float, inner: Callable[..., Array]) -> Array:

@@ -105,7 +105,7 @@ _ALL = (
         "Jordan et al., 2024; Liu et al., 2025", {"learning_rate": 1e-3}, 1,
     ),
     OptimizerRecord(
-        "conv-muon", "optimizers.muon:ConvMuon", "orthogonal", "Muon for convolution kernels too; the quickest here.",
+        "conv-muon", "optimizers.muon:ConvMuon", "orthogonal", "Muon for convolutions and attention too.",
         "Jordan et al., 2024", {"learning_rate": 4e-3, "weight_decay": 0.05, "momentum": 0.9, "ns_steps": 4,
          "adam_weight_decay": 0.0}, 1,
     ),
@@ -207,8 +207,8 @@ def get(
         weight_decay: Decoupled weight decay; none takes the record's default.
         clipnorm: Largest norm of the gradient of each variable.
         ema: Momentum of the moving average of the weights, or none.
-        model: A built model whose biases, norms and other vectors are to have no weight decay, and whose last matrix,
-            that of the output, an orthogonalizing optimizer is to leave to Adam.
+        model: A built model whose biases, norms and other vectors are to have no weight decay, and whose output layers
+            an orthogonalizing optimizer is to leave to Adam.
         wrap: Names of `WRAPPERS` to put around it, from the inside: `("centralized", "lookahead")`.
         rates: Regular expressions of variable paths to factors of the learning rate; 0 freezes.
         layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; needs the model.
@@ -236,8 +236,9 @@ def get(
     if ema is not None:
         arguments |= {"use_ema": True, "ema_momentum": ema}
     if model is not None and "exclude_layers" in known and "exclude_layers" not in settings:
-        matrices = [v.path for v in model.trainable_variables if len(v.shape) == 2]
-        arguments["exclude_layers"] = [f"^{re.escape(path)}$" for path in matrices[-1:]]
+        from optimizers.muon import output_kernels
+
+        arguments["exclude_layers"] = ["logits", *(f"^{re.escape(path)}$" for path in output_kernels(model))]
     optimizer = factory(**arguments)
     if model is not None and arguments.get("weight_decay"):
         # A parameter of no more than one axis is a bias or belongs to a norm.
