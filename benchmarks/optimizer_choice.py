@@ -5,13 +5,14 @@
     python benchmarks/optimizer_choice.py --out results.json --cost                   # the cost of a step
     python benchmarks/optimizer_choice.py --out results.json --show docs/optimizers   # table and figure
 
-Needs `pip install -e '.[jax,samples]'`. For each workload the target is a validation loss: the lowest that AdamW sees
-in three quarters of the horizon with its best learning rate of `RATES`, in the worst of five seeds, so that luck alone
-does not meet it. Then every optimizer, AdamW too, has the same budget: each of its learning rates (its registered
-default times `RATES`) with each length of the schedule (`HORIZONS`), one tuning seed; the trial that meets the target in
-the fewest steps, and meets it with two more tuning seeds, is run again with five other seeds (at most twelve trials are
-looked at so). The score is the median of the steps that these need, none when most of them miss the target. Steps do
-not depend on what else the machine does; time is steps times the cost of a step, which `--cost` measures side by side.
+Needs `pip install -e '.[jax,samples]'` and Fashion-MNIST (from Keras's cache or download, or Debian's package). For each
+workload the target is a validation loss: the lowest that AdamW sees in three quarters of the horizon with its best
+learning rate of `RATES`, in the worst of five seeds, so that luck alone does not meet it. Then every optimizer, AdamW
+too, has the same budget: each of its learning rates (its registered default times `RATES`) with each length of the
+schedule (`HORIZONS`), one tuning seed; the trial that meets the target in the fewest steps, and meets it with two more
+tuning seeds, is run again with five other seeds (at most twelve trials are looked at so). The score is the median of
+the steps that these need, none when most of them miss the target. Steps do not depend on what else the machine does;
+time is steps times the cost of a step, which `--cost` measures side by side.
 """
 
 from __future__ import annotations
