@@ -5,7 +5,7 @@
     python benchmarks/optimizer_choice.py --out results.json --cost                   # the cost of a step
     python benchmarks/optimizer_choice.py --out results.json --show docs/optimizers   # table and figure
 
-Needs `pip install -e '.[jax,samples]'` and Fashion-MNIST (from Keras's cache or download, or Debian's package). For each
+Needs `pip install -e '.[jax,samples]'` and Fashion-MNIST (Keras's cache or download, or Debian's package). For each
 workload the target is a validation loss: the lowest that AdamW sees in three quarters of the horizon with its best
 learning rate of `RATES`, in the worst of five seeds, so that luck alone does not meet it. Then every optimizer, AdamW
 too, has the same budget: each of its learning rates (its registered default times `RATES`) with each length of the
