@@ -40,7 +40,7 @@ class Stateful(Protocol):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that does not fit the model, or of which no copy can be read."""
+    """A checkpoint that does not fit the model, of which no copy can be read, or that is of another training."""
 
 
 class _RestOfEpochDone:
@@ -73,15 +73,21 @@ class Checkpoint(keras.callbacks.Callback):
     model.fit(x, y, initial_epoch=start, epochs=20, callbacks=[checkpoint])
     ```
 
-    Put it last in the list of callbacks: it keeps what the ones before it have decided.
+    Put it last in the list of callbacks: it keeps what the ones before it have decided. Only an
+    `EvaluationWeights(swap_on_epoch=True)`, and what is to see its weights, come after it.
 
     Args:
-        directory: Folder of the checkpoints, made when the first is written.
+        directory: Folder of the checkpoints, made when the first is written. One training has one folder.
         track: Callbacks with `get_state` and `set_state`.
         stream: Data with `seek(epoch, step)`. Without it a resumed epoch starts at its first batch.
         every_steps: Also write in the middle of an epoch, after so many steps.
         every_seconds: Also write in the middle of an epoch, when the last checkpoint is older.
         keep: Number of newest checkpoints that stay.
+
+    Raises:
+        ValueError: An argument is out of its range.
+        CheckpointError: At the beginning of an epoch, when the folder holds checkpoints of later steps, which are of
+            another training than this one.
     """
 
     def __init__(
@@ -156,6 +162,8 @@ class Checkpoint(keras.callbacks.Callback):
         resumed = self._resumed_at is not None and self._resumed_at[0] == epoch
         self._first_step = self._start_step if resumed else 0
         self._epoch, self._last_step, self._last_write = epoch, self._first_step, time.monotonic()
+        if not resumed:
+            self._check_newest(epoch)
         if self.stream is not None:
             self.stream.seek(epoch, self._first_step)
         if resumed and self._metrics is not None:
@@ -171,6 +179,15 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         # In the middle of an epoch the generators must be put back after the data loader has drawn from them.
         self._restore_global_random_state()
+
+    def _check_newest(self, epoch: int) -> None:
+        """What is written next must be the newest: else it is not what `restore` takes, and the first to be deleted."""
+        newest = next(iter(_newest_first(self.directory)), None)
+        if newest is not None and newest[0] > (epoch, 0):
+            raise CheckpointError(
+                f"training is at the beginning of epoch {epoch + 1}, but {newest[1]} is of another one that came "
+                "further: call restore before fit and pass the epoch that it returns, or take another folder"
+            )
 
     def _restore_global_random_state(self) -> None:
         if self._random is not None:
@@ -226,11 +243,14 @@ class Checkpoint(keras.callbacks.Callback):
         entries["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         _write_whole(self.directory / f"epoch-{epoch:05d}-step-{step:07d}.npz", entries)
         self._last_write, self._last_step = time.monotonic(), step
-        for old in _newest_first(self.directory)[self.keep :]:
+        found = _newest_first(self.directory)
+        # Those beyond this one could not be read when training went back before them.
+        void = [path for place, path in found if place > (epoch, step)]
+        for old in [*void, *(path for _, path in found[len(void) + self.keep :])]:
             old.unlink(missing_ok=True)
 
     def _load_newest(self) -> tuple[Path, dict[str, Any], dict[str, list[np.ndarray]]] | None:
-        paths = _newest_first(self.directory)
+        paths = [path for _, path in _newest_first(self.directory)]
         for path in paths:
             try:
                 meta, arrays = _read(path)
@@ -243,10 +263,11 @@ class Checkpoint(keras.callbacks.Callback):
         return None
 
 
-def _newest_first(directory: Path) -> list[Path]:
+def _newest_first(directory: Path) -> list[tuple[tuple[int, int], Path]]:
+    """The checkpoints of a folder, each with its epoch and step."""
     named = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
     found = [(m, p) for p in directory.glob("epoch-*.npz") if (m := named.fullmatch(p.name))]
-    return [p for _, p in sorted(((int(m[1]), int(m[2])), p) for m, p in found)][::-1]
+    return sorted((((int(m[1]), int(m[2])), p) for m, p in found), reverse=True)
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
