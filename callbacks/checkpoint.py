@@ -16,7 +16,13 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from callbacks.state import global_random_state, optimizer_variables, set_global_random_state
+from callbacks.state import (
+    check_training,
+    global_random_state,
+    optimizer_variables,
+    set_global_random_state,
+    training_begins,
+)
 from callbacks.weights import all_variables, to_array
 
 FORMAT = 1
@@ -158,6 +164,9 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = arrays["metrics"] if self._start_step else None
         return int(meta["epoch"])
 
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        training_begins(self.model)
+
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         resumed = self._resumed_at is not None and self._resumed_at[0] == epoch
         self._first_step = self._start_step if resumed else 0
@@ -219,6 +228,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self, epoch: int, step: int, *, finished: bool) -> None:
         model = self.model
+        check_training(model)
         state_arrays: list[np.ndarray] = []
         groups = {
             "model": all_variables(model),
