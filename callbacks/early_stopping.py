@@ -70,6 +70,8 @@ class EarlyStopping(keras.callbacks.Callback):
             raise ValueError(f"patience must be at least 1 or None, got {patience}")
         if min_delta < 0 or warmup < 0:
             raise ValueError(f"min_delta and warmup must not be negative, got {min_delta} and {warmup}")
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds must be positive or None, got {seconds}")
         if criterion not in CRITERIA:
             raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
         threshold = THRESHOLDS.get(criterion, 0.0) if threshold is None else threshold

@@ -178,7 +178,23 @@ def test_another_model_is_an_error(tmp_path):
         Checkpoint(tmp_path / "kept").restore(make(units=8))
 
 
+@pytest.mark.parametrize(
+    ("other", "message"), [("optimizer", "variables of the optimizer"), ("track", "0 are tracked")]
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, other, message):
+    run(tmp_path, 15)
+    model = make()
+    if other == "optimizer":
+        model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint(tmp_path / "kept").restore(model)
+    assert same(before, model.get_weights())
+
+
 def test_only_the_newest_are_kept(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / ".epoch-00001-step-0000004.npz.1").write_bytes(b"of a killed process")
     run(tmp_path)
     assert [p.name for p in sorted((tmp_path / "kept").iterdir())] == [
         "epoch-00002-step-0000008.npz",

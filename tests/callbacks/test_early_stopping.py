@@ -47,7 +47,9 @@ def test_missing_value_is_named():
         follow(EarlyStopping("val_auc", mode="max"), [1])
 
 
-@pytest.mark.parametrize("options", [{"mode": "auto"}, {"patience": 0}, {"min_delta": -1}, {"warmup": -1}])
+@pytest.mark.parametrize(
+    "options", [{"mode": "auto"}, {"patience": 0}, {"min_delta": -1}, {"warmup": -1}, {"seconds": 0}]
+)
 def test_bad_arguments(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         EarlyStopping("loss", **{"mode": "min", **options})

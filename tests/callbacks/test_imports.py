@@ -9,7 +9,7 @@ import callbacks
 
 CODE = """
 import sys
-for name in ("tensorboard", "matplotlib", "rich"):
+for name in ("tensorboard", "matplotlib", "rich.progress"):
     sys.modules[name] = None  # as if it were not installed
 from callbacks import Checkpoint, EarlyStopping, EvaluationWeights, NanGuard, OverfitMonitor, find_learning_rate
 import callbacks

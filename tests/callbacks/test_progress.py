@@ -29,6 +29,20 @@ def test_log_file_gets_one_plain_line_an_epoch():
     assert "\x1b" not in written
 
 
+def test_an_error_leaves_no_bar_and_no_hidden_cursor():
+    out = io.StringIO()
+    bar = Progress(console=Console(file=out, force_terminal=True))
+    bar.set_params({"epochs": 1, "steps": 2})
+    bar.on_epoch_begin(0)
+    assert screen(out.getvalue())[1]
+    bar.close()
+    bar.close()
+    assert screen(out.getvalue()) == ([], False)
+    bar.on_epoch_begin(0)
+    del bar  # as at the end of the process
+    assert screen(out.getvalue()) == ([], False)
+
+
 def screen(written):
     """The lines that a terminal has in the end: it goes up and erases where it is told to."""
     lines, row, hidden = [""], 0, False
