@@ -10,9 +10,11 @@ Y = X @ np.arange(4, dtype="float32")[:, None]
 AVERAGING = [("schedule-free", None), ("ranger", None), ("momentum-sam", None), ("adamw", 0.9)]
 
 
-def make(name, ema=None, *hidden):
+def make(name, ema=None, deep=False):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), *hidden, keras.layers.Dense(1)])
+    layers = keras.layers
+    hidden = [layers.Dense(5), layers.BatchNormalization(), layers.Dropout(0.5)] if deep else []
+    model = keras.Sequential([keras.Input((4,)), *hidden, layers.Dense(1)])
     model.compile(registry.get(name, learning_rate=0.05, ema=ema), "mse")
     return model
 
@@ -117,17 +119,11 @@ def test_what_keeps_the_training_must_stand_before_the_swap(tmp_path, late):
 @pytest.mark.backend
 def test_statistics_of_batch_norm_are_those_of_the_kept_weights():
     """Against the mean and variance of what goes into the batch norm, by NumPy; dropout's state is left alone."""
-    layers = keras.layers
-
-    def make_deep():
-        hidden = layers.Dense(5, name="hidden"), layers.BatchNormalization(), layers.Dropout(0.5)
-        return make("schedule-free", None, *hidden)
-
     batches = [(X[:16], Y[:16]), (X[16:], Y[16:])]
     swap, stopping = EvaluationWeights(swap_on_epoch=True, statistics=batches), EarlyStopping("loss", mode="max")
     held, trained, training = AtEnd(lambda m: m.get_weights()), AtEnd(everything), AtEnd(everything)
-    fit(make_deep(), training)
-    model = make_deep()
+    fit(make("schedule-free", deep=True), training)
+    model = make("schedule-free", deep=True)
     fit(model, trained, swap, held, stopping)
     for epoch, weights in enumerate(held.seen):
         kernel, bias, _, _, mean, variance, *_ = weights
@@ -142,4 +138,4 @@ def test_statistics_without_the_swap_and_without_batches_are_errors():
     with pytest.raises(ValueError, match="swap_on_epoch"):
         EvaluationWeights(statistics=[X])
     with pytest.raises(ValueError, match="no batches"):
-        fit(make("schedule-free", None, keras.layers.BatchNormalization()), EvaluationWeights(True, []))
+        fit(make("schedule-free", deep=True), EvaluationWeights(True, []))
