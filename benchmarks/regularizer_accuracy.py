@@ -17,7 +17,7 @@ import tempfile
 import numpy as np
 
 from pipelines import image_classify
-from regularizers.registry import names
+from regularizers.registry import applicable, names
 
 
 def accuracy(name: str, strength: float | None, dropout: float, seed: int, limit: int) -> tuple[float, float]:
@@ -38,7 +38,17 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="training pictures")
     parser.add_argument("--dropout", type=float, default=0.0, help="before the last layer; r-drop has at least 0.2")
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds must be at least 2: one has no deviation")
     chosen = options.only.split(",") if options.only else ["none", *names()]
+    try:
+        for item in chosen:
+            name, _, strength = item.partition("=")
+            float(strength or 0)
+            if name != "none":
+                applicable(name)
+    except ValueError as error:
+        parser.error(f"--only: {error}")
     print("| penalty | test accuracy, mean ± deviation (each seed) | training |")
     print("|---|---|---|", flush=True)
     for item in chosen:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
-import re
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,10 +14,15 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from callbacks.state import global_random_state, optimizer_variables, set_global_random_state
+from callbacks.checkpoint_file import FORMAT, newest_first, pack, plain, read, unpack, write_whole
+from callbacks.state import (
+    check_training,
+    global_random_state,
+    optimizer_variables,
+    set_global_random_state,
+    training_begins,
+)
 from callbacks.weights import all_variables, to_array
-
-FORMAT = 1
 
 
 class Seekable(Protocol):
@@ -40,7 +43,7 @@ class Stateful(Protocol):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that does not fit the model, or of which no copy can be read."""
+    """A checkpoint that does not fit the model, of which no copy can be read, or that is of another training."""
 
 
 class _RestOfEpochDone:
@@ -73,15 +76,21 @@ class Checkpoint(keras.callbacks.Callback):
     model.fit(x, y, initial_epoch=start, epochs=20, callbacks=[checkpoint])
     ```
 
-    Put it last in the list of callbacks: it keeps what the ones before it have decided.
+    Put it last in the list of callbacks: it keeps what the ones before it have decided. Only an
+    `EvaluationWeights(swap_on_epoch=True)`, and what is to see its weights, come after it.
 
     Args:
-        directory: Folder of the checkpoints, made when the first is written.
+        directory: Folder of the checkpoints, made when the first is written. One training has one folder.
         track: Callbacks with `get_state` and `set_state`.
         stream: Data with `seek(epoch, step)`. Without it a resumed epoch starts at its first batch.
         every_steps: Also write in the middle of an epoch, after so many steps.
         every_seconds: Also write in the middle of an epoch, when the last checkpoint is older.
         keep: Number of newest checkpoints that stay.
+
+    Raises:
+        ValueError: An argument is out of its range.
+        CheckpointError: At the beginning of an epoch, when the folder holds checkpoints of later steps, which are of
+            another training than this one.
     """
 
     def __init__(
@@ -109,6 +118,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.messages: list[str] = []
         self._epoch = 0
         self._start_step = 0
+        self._first_step = 0
         self._metrics: list[np.ndarray] | None = None
         self._random: list[np.ndarray] | None = None
         self._resumed_at: tuple[int, int] | None = None
@@ -137,14 +147,17 @@ class Checkpoint(keras.callbacks.Callback):
         path, meta, arrays = loaded
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        _assign(all_variables(model), arrays["model"], meta["model"], path, "model")
-        _assign(optimizer_variables(model), arrays["optimizer"], meta["optimizer"], path, "optimizer")
+        # All is known to fit before anything is changed.
+        pairs = _fitting(all_variables(model), arrays["model"], meta["model"], path, "model")
+        pairs += _fitting(optimizer_variables(model), arrays["optimizer"], meta["optimizer"], path, "optimizer")
         if len(meta["callbacks"]) != len(self.track):
             raise CheckpointError(
                 f"{path} holds the state of {len(meta['callbacks'])} callbacks, but {len(self.track)} are tracked"
             )
+        for variable, array in pairs:
+            variable.assign(array)
         for callback, state in zip(self.track, meta["callbacks"], strict=True):
-            callback.set_state(_unpack(state, arrays["state"]))
+            callback.set_state(unpack(state, arrays["state"]))
         self._random = arrays["random"]
         self.finished = bool(meta["finished"])
         self._start_step = int(meta["step"])
@@ -152,10 +165,15 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = arrays["metrics"] if self._start_step else None
         return int(meta["epoch"])
 
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        training_begins(self.model)
+
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         resumed = self._resumed_at is not None and self._resumed_at[0] == epoch
         self._first_step = self._start_step if resumed else 0
         self._epoch, self._last_step, self._last_write = epoch, self._first_step, time.monotonic()
+        if not resumed:
+            self._check_newest(epoch)
         if self.stream is not None:
             self.stream.seek(epoch, self._first_step)
         if resumed and self._metrics is not None:
@@ -171,6 +189,15 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         # In the middle of an epoch the generators must be put back after the data loader has drawn from them.
         self._restore_global_random_state()
+
+    def _check_newest(self, epoch: int) -> None:
+        """What is written next must be the newest: else it is not what `restore` takes, and the first to be deleted."""
+        newest = next(iter(newest_first(self.directory)), None)
+        if newest is not None and newest[0] > (epoch, 0):
+            raise CheckpointError(
+                f"training is at the beginning of epoch {epoch + 1}, but {newest[1]} is of another one that came "
+                "further: call restore before fit and pass the epoch that it returns, or take another folder"
+            )
 
     def _restore_global_random_state(self) -> None:
         if self._random is not None:
@@ -202,6 +229,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self, epoch: int, step: int, *, finished: bool) -> None:
         model = self.model
+        check_training(model)
         state_arrays: list[np.ndarray] = []
         groups = {
             "model": all_variables(model),
@@ -215,25 +243,29 @@ class Checkpoint(keras.callbacks.Callback):
             "epoch": epoch,
             "step": step,
             "finished": finished,
-            "callbacks": [_pack(callback.get_state(), state_arrays) for callback in self.track],
+            "callbacks": [pack(callback.get_state(), state_arrays) for callback in self.track],
         }
         entries: dict[str, np.ndarray] = {}
         for group, variables in groups.items():
             meta[group] = [[v.path, str(v.dtype), list(v.shape)] for v in variables]
-            entries |= {f"{group}/{i:05d}": _plain(to_array(v)) for i, v in enumerate(variables)}
+            entries |= {f"{group}/{i:05d}": plain(to_array(v)) for i, v in enumerate(variables)}
         entries |= {f"random/{i:05d}": state for i, state in enumerate(global_random_state())}
         entries |= {f"state/{i:05d}": array for i, array in enumerate(state_arrays)}
         entries["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        _write_whole(self.directory / f"epoch-{epoch:05d}-step-{step:07d}.npz", entries)
+        write_whole(self.directory / f"epoch-{epoch:05d}-step-{step:07d}.npz", entries)
         self._last_write, self._last_step = time.monotonic(), step
-        for old in _newest_first(self.directory)[self.keep :]:
+        found = newest_first(self.directory)
+        # Those beyond this one could not be read when training went back before them.
+        void = [path for place, path in found if place > (epoch, step)]
+        unfinished = self.directory.glob(".epoch-*")  # a killed process has left them
+        for old in [*void, *(path for _, path in found[len(void) + self.keep :]), *unfinished]:
             old.unlink(missing_ok=True)
 
     def _load_newest(self) -> tuple[Path, dict[str, Any], dict[str, list[np.ndarray]]] | None:
-        paths = _newest_first(self.directory)
+        paths = [path for _, path in newest_first(self.directory)]
         for path in paths:
             try:
-                meta, arrays = _read(path)
+                meta, arrays = read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 self.messages.append(f"checkpoint {path} cannot be read ({error}); trying the one before it")
                 continue
@@ -243,25 +275,16 @@ class Checkpoint(keras.callbacks.Callback):
         return None
 
 
-def _newest_first(directory: Path) -> list[Path]:
-    named = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
-    found = [(m, p) for p in directory.glob("epoch-*.npz") if (m := named.fullmatch(p.name))]
-    return [p for _, p in sorted(((int(m[1]), int(m[2])), p) for m, p in found)][::-1]
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """NumPy's file format knows no bfloat16: its bits travel as integers."""
-    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-
-
-def _assign(
+def _fitting(
     variables: list[keras.Variable], arrays: list[np.ndarray], meta: list[list[Any]], path: Path, what: str
-) -> None:
+) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Each variable with its array, or an error."""
     if len(variables) != len(arrays):
         raise CheckpointError(
             f"{path} holds {len(arrays)} variables of the {what}, but the {what} has {len(variables)}: "
             "it was made with another configuration"
         )
+    pairs = []
     for variable, array, (name, dtype, shape) in zip(variables, arrays, meta, strict=True):
         if list(variable.shape) != shape or str(variable.dtype) != dtype:
             raise CheckpointError(
@@ -272,64 +295,5 @@ def _assign(
             import ml_dtypes
 
             array = array.view(ml_dtypes.bfloat16)
-        variable.assign(array)
-
-
-def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
-    if isinstance(value, np.ndarray):
-        arrays.append(_plain(value))
-        return {"__array__": len(arrays) - 1, "dtype": value.dtype.name}
-    if isinstance(value, Mapping):
-        return {str(key): _pack(item, arrays) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_pack(item, arrays) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _unpack(value: Any, arrays: list[np.ndarray]) -> Any:
-    if isinstance(value, dict):
-        if "__array__" in value:
-            array = arrays[value["__array__"]]
-            if value["dtype"] == "bfloat16":
-                import ml_dtypes
-
-                array = array.view(ml_dtypes.bfloat16)
-            return array
-        return {key: _unpack(item, arrays) for key, item in value.items()}
-    return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value
-
-
-def _write_whole(path: Path, entries: Mapping[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(aside, "wb") as file:
-            np.savez(file, **entries)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
-    content = path.read_bytes()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
-    groups: dict[str, list[np.ndarray]] = {
-        "model": [],
-        "optimizer": [],
-        "metrics": [],
-        "random": [],
-        "state": [],
-    }
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        meta = json.loads(stored["meta"].tobytes())
-        if meta["format"] != FORMAT:
-            raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
-        for key in sorted(stored.files):
-            if key != "meta":
-                groups[key.split("/")[0]].append(stored[key])
-    return meta, groups
+        pairs.append((variable, array))
+    return pairs

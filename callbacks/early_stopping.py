@@ -22,7 +22,7 @@ class EarlyStopping(keras.callbacks.Callback):
     Beyond Keras's: the best weights come back also when training runs to its last epoch; with a moving average of the
     weights, the averages are what is kept; the state survives a resume (`get_state`, `set_state`); the criteria of
     Prechelt, which ask how much has been lost or how quickly training still learns rather than count epochs; and a
-    smoothed value, for validation scores that jump.
+    smoothed value, for validation scores that jump. Each `fit` begins anew, unless `set_state` was called before it.
 
     Args:
         monitor: Name of the value to watch, such as `val_accuracy`.
@@ -70,6 +70,8 @@ class EarlyStopping(keras.callbacks.Callback):
             raise ValueError(f"patience must be at least 1 or None, got {patience}")
         if min_delta < 0 or warmup < 0:
             raise ValueError(f"min_delta and warmup must not be negative, got {min_delta} and {warmup}")
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds must be positive or None, got {seconds}")
         if criterion not in CRITERIA:
             raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
         threshold = THRESHOLDS.get(criterion, 0.0) if threshold is None else threshold
@@ -92,6 +94,10 @@ class EarlyStopping(keras.callbacks.Callback):
         self.strip = strip
         self.smoothing = smoothing
         self.window = window
+        self._resumed = False
+        self._begin()
+
+    def _begin(self) -> None:
         self.best = math.nan
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
@@ -128,8 +134,12 @@ class EarlyStopping(keras.callbacks.Callback):
         self._validation = [float(value) for value in state["validation"]]
         self._training = [float(value) for value in state["training"]]
         self._elapsed = float(state["elapsed"])
+        self._resumed = True
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        if not self._resumed:  # what an earlier `fit` has left may be of another model
+            self._begin()
+        self._resumed = False
         self._start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from callbacks.figures import BLUE, GREEN, GREY, RED, new
 from callbacks.state import global_random_state, set_global_random_state, set_training_state, training_state
 from callbacks.weights import inner_optimizer
 
@@ -144,7 +143,9 @@ class LearningRateFinder(keras.callbacks.Callback):
         return rates, losses
 
     def figure(self) -> Figure:
-        """The loss against the rate, with the suggestions."""
+        """The loss against the rate, with the suggestions; needs matplotlib."""
+        from callbacks.figures import BLUE, GREEN, GREY, RED, new
+
         figure = new(6.4, 4)
         axes = figure.add_subplot()
         axes.plot(self.rates, self.losses, color=GREY, linewidth=0.6, alpha=0.6, label="loss of a step")

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from callbacks.state import set_training_state, training_state, training_variables
+from callbacks.state import check_training, set_training_state, training_begins, training_state, training_variables
 from callbacks.weights import inner_optimizer, to_array
 
 EXPLODED = 10.0
@@ -68,9 +68,13 @@ class NanGuard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         model = self.model
+        training_begins(model)
         self._scaled = model.optimizer is not inner_optimizer(model.optimizer)
-        if self._resumed and self.used:
+        if not self._resumed:
+            self.used, self._lowest, self._good = 0, math.inf, None
+        elif self.used:
             self._cut(self.factor**self.used, resumed=True)
+        self._resumed = False
         self._moved = self._good is not None
         if self._good is None:
             self._good = training_state(model)
@@ -84,6 +88,7 @@ class NanGuard(keras.callbacks.Callback):
             self._back(f"the loss is {loss}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        check_training(self.model)
         state = training_state(self.model)
         broken = [
             variable.path

@@ -55,11 +55,15 @@ class OverfitMonitor(keras.callbacks.Callback):
         self.patience = patience
         self.growth = growth
         self.advice = advice
+        self._say = say or (lambda line: warnings.warn(line, stacklevel=2))
+        self._resumed = False
+        self._begin()
+
+    def _begin(self) -> None:
         self.best = math.nan
         self.best_epoch = 0
         self.gap_at_best = math.nan
         self.told = False
-        self._say = say or (lambda line: warnings.warn(line, stacklevel=2))
 
     def get_state(self) -> dict[str, Any]:
         """The best value so far, and whether it was spoken about."""
@@ -71,6 +75,12 @@ class OverfitMonitor(keras.callbacks.Callback):
         """Goes on from what `get_state` gave."""
         self.best, self.gap_at_best = float(state["best"]), float(state["gap_at_best"])
         self.best_epoch, self.told = int(state["best_epoch"]), bool(state["told"])
+        self._resumed = True
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        if not self._resumed:
+            self._begin()
+        self._resumed = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs

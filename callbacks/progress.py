@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,8 @@ class Progress(keras.callbacks.Callback):
     """Shows how training goes on standard error.
 
     On a terminal a bar moves within the epoch, redrawn a few times a second so that the backend is not held up; each
-    epoch leaves one line behind. Where there is no terminal, only these lines are written.
+    epoch leaves one line behind. Where there is no terminal, only these lines are written. When training ends with an
+    error, `close` takes the bar away and shows the cursor again; the end of the process does, too.
 
     Args:
         samples: Samples in a batch; with it, samples a second are shown.
@@ -32,8 +34,10 @@ class Progress(keras.callbacks.Callback):
         self.console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
+        self._stop: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.close()
         self._start = self._drawn = time.perf_counter()
         self._steps = 0
         self._train_seconds: float | None = None
@@ -47,6 +51,7 @@ class Progress(keras.callbacks.Callback):
             self._bar = Bar(*columns, console=self.console, transient=True)
             self._task = self._bar.add_task(self._label(epoch), total=self.params.get("steps"))
             self._bar.start()
+            self._stop = weakref.finalize(self, self._bar.stop)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._steps = batch + 1
@@ -60,7 +65,7 @@ class Progress(keras.callbacks.Callback):
             self._train_seconds = time.perf_counter() - self._start
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._close()
+        self.close()
         seconds = time.perf_counter() - self._start
         parts = [self._label(epoch), *(f"{name} {_number(value)}" for name, value in (logs or {}).items())]
         parts.append(f"{seconds:.1f} s")
@@ -69,15 +74,16 @@ class Progress(keras.callbacks.Callback):
         self.console.print("  ".join(parts), markup=False)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._close()
+        self.close()
+
+    def close(self) -> None:
+        """Takes the bar from the terminal, if there is one."""
+        if self._bar is not None:
+            self._stop()
+            self._bar = None
 
     def _label(self, epoch: int) -> str:
         return f"epoch {epoch + 1}/{self.params.get('epochs', '?')}"
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
 
 def _number(value: Any) -> str:

@@ -7,7 +7,21 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from callbacks.weights import all_variables, to_array
+from callbacks.weights import all_variables, in_evaluation, to_array
+
+
+def training_begins(model: keras.Model) -> None:
+    """What the model holds now is trained, whatever an earlier training that was broken off has left there."""
+    in_evaluation.discard(model)
+
+
+def check_training(model: keras.Model) -> None:
+    """Raises `ValueError` while the model holds other weights than those that are trained."""
+    if model in in_evaluation:
+        raise ValueError(
+            "the model holds its evaluation weights, with which training cannot go on: in the list of callbacks, "
+            "NanGuard and Checkpoint must stand before EvaluationWeights(swap_on_epoch=True)"
+        )
 
 
 def optimizer_variables(model: keras.Model) -> list[keras.Variable]:

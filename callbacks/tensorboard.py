@@ -85,6 +85,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.profile = profile
         self.step = 0
         self._resumed_at: int | None = None
+        self._void_after: int | None = None
         self._last_epoch = 0
         self._profiling = False
         self._events: dict[str, Events] = {}
@@ -99,7 +100,9 @@ class TensorBoard(keras.callbacks.Callback):
         self._resumed_at = self.step
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        if self._resumed_at is not None:
+        self._close()  # what a `fit` that was broken off has left open
+        self._void_after, self._resumed_at = self._resumed_at, None
+        if self.step:
             return
         for tag, text in self.text.items():
             self._write("train", tag, events.text(text), 0)
@@ -154,6 +157,9 @@ class TensorBoard(keras.callbacks.Callback):
         if self._profiling:
             self._stop_profile()
         self._write_figures()
+        self._close()
+
+    def _close(self) -> None:
         for writer in self._events.values():
             writer.close()
         self._events.clear()
@@ -187,7 +193,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _file(self, part: str) -> Events:
         if part not in self._events:
-            self._events[part] = Events(self.log_dir / part, self._resumed_at)
+            self._events[part] = Events(self.log_dir / part, self._void_after)
         return self._events[part]
 
 

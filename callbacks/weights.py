@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import keras
 import numpy as np
+
+# Models that hold their evaluation weights between two epochs, see `EvaluationWeights`.
+in_evaluation: WeakSet[keras.Model] = WeakSet()
 
 
 def inner_optimizer(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Optimizer | None:
@@ -26,48 +30,27 @@ def evaluation_weights(model: keras.Model) -> list[np.ndarray]:
     """Copies of `all_variables(model)` as they should be judged and kept.
 
     While an optimizer keeps an exponential moving average of the weights (`use_ema=True`), or other weights for
-    evaluation (schedule-free, Lookahead), these stand in the place of the trainable
-    weights; training goes on with the latter.
+    evaluation (schedule-free, Lookahead), these stand in the place of the trainable weights; training goes on with the
+    latter. All else, such as the statistics of batch norm, is as the model holds it.
     """
-    judged = {id(v): value for v, value in _judged(model)}
-    return [_copy(judged[id(v)]) if id(v) in judged else to_array(v) for v in all_variables(model)]
+    values = {id(v): value for v, value in judged(model)}
+    return [_copy(values[id(v)]) if id(v) in values else to_array(v) for v in all_variables(model)]
 
 
-def _judged(model: keras.Model) -> list[tuple[keras.Variable, Any]]:
+def judged(model: keras.Model) -> list[tuple[keras.Variable, Any]]:
     """The variables that are not judged as they are, with what stands for them."""
     optimizer = inner_optimizer(getattr(model, "optimizer", None))
     if optimizer is None or not optimizer.built:
         return []
     if getattr(optimizer, "use_ema", False):
+        if not int(keras.ops.convert_to_numpy(optimizer._iterations)):
+            return []  # the averages begin with the first step
         values = optimizer._model_variables_moving_average
     elif hasattr(optimizer, "evaluation_values"):
         values = optimizer.evaluation_values()
     else:
         return []
     return [(v, value) for v, value in zip(model.trainable_variables, values, strict=True) if value is not None]
-
-
-class EvaluationWeights(keras.callbacks.Callback):
-    """Validates with the weights that will be kept, where the optimizer trains with others.
-
-    It does for every optimizer with `use_ema` or `evaluation_values` what Keras's `SwapEMAWeights` does for moving
-    averages, and leaves the training weights as they were to the last bit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept: list[tuple[keras.Variable, np.ndarray]] = []
-
-    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        judged = [(v, _copy(value)) for v, value in _judged(self.model)]
-        self._kept = [(v, to_array(v)) for v, _ in judged]
-        for variable, value in judged:
-            variable.assign(value)
-
-    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        for variable, value in self._kept:
-            variable.assign(value)
-        self._kept = []
 
 
 def set_weights(model: keras.Model, arrays: Sequence[np.ndarray]) -> None:

@@ -19,6 +19,9 @@ class LabelSmoothing(keras.losses.Loss):
         from_logits: Whether the outputs are logits; else they are probabilities.
         **kwargs: `name`, `reduction`, `dtype`.
 
+    Raises:
+        ValueError: The smoothing is out of range; or, when it is computed, the outputs are of fewer than two classes.
+
     Reference:
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.
     """
@@ -32,8 +35,14 @@ class LabelSmoothing(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(..., K) outputs and (...,), (..., 1) numbers or (..., K) shares of classes to (...) losses."""
+        classes = y_pred.shape[-1] if len(y_pred.shape) > 1 else 1
+        if classes < 2:
+            raise ValueError(
+                "label smoothing needs an output for each of at least two classes, got outputs of shape "
+                f"{tuple(y_pred.shape)}: give the model two of them, or compile with "
+                "keras.losses.BinaryCrossentropy(label_smoothing=...)"
+            )
         log_p = ops.log_softmax(y_pred) if self.from_logits else ops.log(ops.clip(y_pred, 1e-7, 1.0))
-        classes = y_pred.shape[-1]
         if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1 < classes:
             y_true = ops.squeeze(y_true, axis=-1)
         if len(y_true.shape) < len(y_pred.shape):

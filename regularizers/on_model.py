@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,9 +40,10 @@ def apply(
     A penalty on weights goes on the kernels, in the place of one that is there; biases, norms and embeddings have no
     kernel and are left out. A penalty on activations goes on the features, the last activations before the layer that
     gives the outputs, or on the layers that `where` chooses. Both change the configuration of the layers and survive
-    saving and loading, except inside layers that build others from their own configuration
-    (`MultiHeadAttention`, blocks of KerasHub): there, apply again after loading. What acts in the training step
-    (`confidence`, `jacobian`, `input-gradient`, `r-drop`) belongs to this object and is never saved.
+    saving and loading. Layers that build others from their own configuration keep it only where that has a place for
+    it: `MultiHeadAttention` has one for all its kernels, blocks of KerasHub have none. Where it would be lost, a
+    warning says so: apply again after loading. What acts in the training step (`confidence`, `jacobian`,
+    `input-gradient`, `r-drop`) belongs to this object and is never saved.
 
     Args:
         model: A built model.
@@ -58,7 +60,15 @@ def apply(
         ValueError: The name or a setting is unknown, the strength out of range, the model not built or not fit for it,
             or nothing is found to put it on.
     """
-    return _put(model, regularizer, strength, where, settings)[0]
+    touched, _, places = _put(model, regularizer, strength, where, settings)
+    lost = _lost(model, places)
+    if lost:
+        warnings.warn(
+            f"the penalty on {len(lost)} of {len(touched)} places, such as {lost[0]}, is not saved with the model, "
+            "since the layer there is built from the configuration of another: apply it again after loading",
+            stacklevel=2,
+        )
+    return touched
 
 
 @contextmanager
@@ -70,7 +80,7 @@ def applied(
     **settings: Any,
 ) -> Iterator[list[str]]:
     """`apply` for the time of a `with` block, in which to compile and fit; then the model is as it was before."""
-    touched, undo = _put(model, regularizer, strength, where, settings)
+    touched, undo, _ = _put(model, regularizer, strength, where, settings)
     try:
         yield touched
     finally:
@@ -84,7 +94,8 @@ def _put(
     strength: float | None,
     where: Where,
     settings: dict[str, Any],
-) -> tuple[list[str], list[Callable[[], None]]]:
+) -> tuple[list[str], list[Callable[[], None]], dict[str, tuple[Any, str]]]:
+    """The paths, how to take it off again, and for each path the object and attribute that save it."""
     if isinstance(regularizer, str):
         applicable(regularizer)
         regularizer = get(regularizer, strength, **settings)
@@ -95,24 +106,68 @@ def _put(
     if isinstance(regularizer, StepPenalty):
         if where is not None:
             raise ValueError(f"{type(regularizer).__name__} acts on the whole model: it takes no where")
-        return [model.name], [attach(model, regularizer)]
+        return [model.name], [attach(model, regularizer)], {}
     chosen = _chooser(where)
     touched: list[str] = []
     undo: list[Callable[[], None]] = []
+    places: dict[str, tuple[Any, str]] = {}
     if isinstance(regularizer, OnActivity):
         for layer in [_features(model)] if where is None else model._flatten_layers(include_self=False):
-            if chosen(layer, layer.path or layer.name):
+            path = layer.path or layer.name
+            if chosen(layer, path):
                 undo.append(_set(layer, "activity_regularizer", regularizer))
-                touched.append(layer.path or layer.name)
+                touched.append(path)
+                places[path] = layer, "activity_regularizer"
     else:
         for layer, attribute, variable in _kernels(model):
             if chosen(layer, variable.path):
                 fitting = _fitted(regularizer, layer, attribute)
                 undo += [_set(layer, attribute, fitting), _set(variable, "regularizer", fitting)]
                 touched.append(variable.path)
+                places[variable.path] = layer, attribute
+        for owner, attribute in _owners(model):
+            inside = [variable for _, _, variable in _kernels(owner)]
+            if inside and all(v.path in places for v in inside):
+                # It hands one regularizer to all its layers, so that axes which differ between them cannot be kept.
+                shared = all(v.regularizer is regularizer for v in inside)
+                undo.append(_set(owner, attribute, regularizer if shared else None))
+                places |= {v.path: (owner, attribute) for v in inside if shared}
     if not touched:
         raise ValueError("no layer was found to put the regularizer on" + (" with this where" if where else ""))
-    return touched, undo
+    return touched, undo, places
+
+
+def _owners(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, str]]:
+    """The attention layers, with the attribute from which they give their layers a regularizer."""
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            yield layer, "_kernel_regularizer"
+        elif isinstance(layer, keras.layers.GroupQueryAttention):
+            yield layer, "kernel_regularizer"
+
+
+class _Probe(keras.Regularizer):
+    """Notes whether it was asked for its configuration."""
+
+    asked = False
+
+    def get_config(self) -> dict[str, Any]:
+        self.asked = True
+        return {}
+
+
+def _lost(model: keras.Model, places: dict[str, tuple[Any, str]]) -> list[str]:
+    """The paths of what the configuration of the whole model leaves out."""
+    probes = {(id(target), attribute): _Probe() for target, attribute in places.values()}
+    undo = [_set(target, attribute, probes[id(target), attribute]) for target, attribute in places.values()]
+    try:
+        model.get_config()
+    except Exception:  # of a class without a configuration, which cannot be saved whole anyway
+        return []
+    finally:
+        for step in reversed(undo):
+            step()
+    return [path for path, (target, attribute) in places.items() if not probes[id(target), attribute].asked]
 
 
 def _set(target: Any, attribute: str, value: Any) -> Callable[[], None]:

@@ -231,7 +231,7 @@ class TensorBoardConfig:
             of a small network then takes a few percent longer.
         histograms_every: Write the distributions of the weights every so many epochs; 0 never.
         graph: Write the model's graph.
-        figures: Also write the pictures of the report (confusion matrix, example predictions ...) and, for a
+        figures: Also write the pictures and texts of the report (confusion matrix, example predictions ...) and, for a
             classification, precision-recall curves at the end.
         embeddings: Validation samples whose features are written for the projector, for a classification; 0 for none.
         profile: First and last step of which TensorFlow or JAX records what it does, such as `[20, 30]`; empty for

@@ -226,7 +226,8 @@ def _fit_phase(
         monitor = _overfit_monitor(config, objective, say)
         callbacks.append(monitor)
         tracked.append(monitor)
-    callbacks += [history, Progress(samples=stream.batch_size), stopping]
+    progress = Progress(samples=stream.batch_size)
+    callbacks += [history, progress, stopping]
     if config.tensorboard.enabled:
         board = _tensorboard(config, run.tensorboard / phase.name if phase.name != "main" else run.tensorboard)
         callbacks.append(board)
@@ -260,6 +261,8 @@ def _fit_phase(
             )
         except DivergenceError as error:
             raise UserError(f"{error} (options: optimizer.learning_rate, optimizer.clipnorm; {run})") from None
+        finally:
+            progress.close()  # before anything is said about an error
     if stopping.reason is not None and not checkpoint.finished:
         say(f"stopped early: {stopping.reason}")
     return history

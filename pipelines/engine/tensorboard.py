@@ -1,14 +1,15 @@
-"""What TensorBoard shows of a finished run: the report's pictures, curves, settings with scores, embeddings."""
+"""What TensorBoard shows of a finished run: the report's pictures and texts, curves, settings, scores, embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from callbacks import features, write_embeddings, write_figures, write_hparams, write_pr_curves
+from callbacks import features, write_embeddings, write_figures, write_hparams, write_pr_curves, write_texts
 from pipelines.engine import report
 from pipelines.engine.config import TrainConfig, to_dict
 from pipelines.engine.console import say
@@ -28,6 +29,7 @@ def write(run: RunDir, config: TrainConfig, model: keras.Model, assessment: Asse
         blocks = [block for section in assessment.sections for block in section.blocks]
         drawn = {block.name: block.figure for block in blocks if isinstance(block, report.Picture)}
         write_figures(run.tensorboard / "test", drawn, step)
+        write_texts(run.tensorboard / "test", dict(_texts(blocks)), step)
     if assessment.classes is not None:
         labels, probabilities, names = assessment.classes
         if config.tensorboard.figures and len(names) <= CURVES:
@@ -39,6 +41,27 @@ def write(run: RunDir, config: TrainConfig, model: keras.Model, assessment: Asse
                 say(f"note: no embeddings for TensorBoard: {one_line(error)}")
     began = run.environment.stat().st_mtime
     write_hparams(run.tensorboard / "hparams", _settings(config), scores(assessment.metrics), step, started=began)
+
+
+def _texts(blocks: Sequence[report.Block]) -> Iterator[tuple[str, str]]:
+    """The report's texts with what was predicted and what is true, as lists in Markdown, each with a tag."""
+    for block in blocks:
+        if isinstance(block, report.Marked) and block.texts:
+            lines = [
+                "- " + (f"**{_plain(lead)}** " if lead else "") + "".join(map(_mark, marks))
+                for lead, marks in block.texts
+            ]
+            tag = block.caption.partition(".")[0] or "texts"  # what follows speaks of colours
+            yield tag, "\n".join(lines)
+
+
+def _mark(mark: report.Mark) -> str:
+    return f"{_plain(mark.text)} **({_plain(mark.label)})**" if mark.label else _plain(mark.text)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~-])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def scores(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -36,12 +36,12 @@ def make(units=16):
     return model
 
 
-def run(folder, stop_after=None):
+def run(folder, stop_after=None, **options):
     model = make()
     stream = Stream(lambda i: (X[i], Y[i]), [((8,), "float32"), ((), "int32")], 200, batch_size=16, seed=1)
     stopping = EarlyStopping("val_accuracy", mode="max")
     board = TensorBoard(folder / "logs")
-    checkpoint = Checkpoint(folder / "kept", track=[stopping, board], stream=stream, every_steps=4)
+    checkpoint = Checkpoint(folder / "kept", track=[stopping, board], stream=stream, **{"every_steps": 4, **options})
     start = checkpoint.restore(model)
     callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=False), stopping, board, checkpoint]
     if stop_after:
@@ -144,13 +144,57 @@ def test_no_readable_checkpoint_is_an_error(tmp_path):
         Checkpoint(tmp_path / "kept").restore(make())
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_new_training_in_a_used_folder_is_an_error_before_its_first_step(tmp_path, epochs):
+    model = make()
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.restore(model)
+    model.fit(X, Y, epochs=2, callbacks=[checkpoint], verbose=0)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    steps = int(model.optimizer.iterations)
+    for callback in (checkpoint, Checkpoint(tmp_path)):  # `restore` was called, but not before this `fit`
+        with pytest.raises(CheckpointError, match=r"epoch-00002-step-0000000.npz.*call restore"):
+            model.fit(X, Y, epochs=epochs, callbacks=[callback], verbose=0)
+    assert int(model.optimizer.iterations) == steps
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    model.fit(X, Y, initial_epoch=2, epochs=3, callbacks=[checkpoint], verbose=0)  # the same training goes on
+    assert Checkpoint(tmp_path).restore(make()) == 3
+
+
+def test_what_could_not_be_read_does_not_drive_out_what_is_written(tmp_path):
+    weights, _, _ = run(tmp_path / "whole")
+    run(tmp_path / "torn", 23)
+    newest = sorted((tmp_path / "torn" / "kept").iterdir())[-1]
+    newest.write_bytes(b"nothing")
+    run(tmp_path / "torn", 3, every_steps=2, keep=1)  # ends before the place of the torn one
+    assert [p.name for p in (tmp_path / "torn" / "kept").iterdir()] == ["epoch-00001-step-0000006.npz"]
+    resumed, _, _ = run(tmp_path / "torn")
+    assert same(weights, resumed)
+
+
 def test_another_model_is_an_error(tmp_path):
     run(tmp_path, 15)
     with pytest.raises(CheckpointError, match="shape"):
         Checkpoint(tmp_path / "kept").restore(make(units=8))
 
 
+@pytest.mark.parametrize(
+    ("other", "message"), [("optimizer", "variables of the optimizer"), ("track", "0 are tracked")]
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, other, message):
+    run(tmp_path, 15)
+    model = make()
+    if other == "optimizer":
+        model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint(tmp_path / "kept").restore(model)
+    assert same(before, model.get_weights())
+
+
 def test_only_the_newest_are_kept(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / ".epoch-00001-step-0000004.npz.1").write_bytes(b"of a killed process")
     run(tmp_path)
     assert [p.name for p in sorted((tmp_path / "kept").iterdir())] == [
         "epoch-00002-step-0000008.npz",

@@ -47,7 +47,9 @@ def test_missing_value_is_named():
         follow(EarlyStopping("val_auc", mode="max"), [1])
 
 
-@pytest.mark.parametrize("options", [{"mode": "auto"}, {"patience": 0}, {"min_delta": -1}, {"warmup": -1}])
+@pytest.mark.parametrize(
+    "options", [{"mode": "auto"}, {"patience": 0}, {"min_delta": -1}, {"warmup": -1}, {"seconds": 0}]
+)
 def test_bad_arguments(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         EarlyStopping("loss", **{"mode": "min", **options})
@@ -165,6 +167,18 @@ def test_state_goes_on(criterion, threshold):
     second.set_state(first.get_state())
     assert feed(second, rows[whole - 2 :], first=whole - 2) == whole
     assert second.reason
+
+
+def test_another_fit_begins_anew_and_a_resumed_one_does_not():
+    """As in cross-validation with one object: the weights of one model must not come into the next."""
+    stopping = EarlyStopping("val_loss", mode="min", patience=2)
+    assert follow(stopping, [3, 1, 2, 2, 0]) == (4, 1)
+    kept = stopping.get_state()
+    assert follow(stopping, [9, 8, 7]) == (3, 2)
+    assert (stopping.best, stopping.best_epoch, stopping.reason) == (7, 2, None)
+    stopping.set_state(kept)
+    assert follow(stopping, [2]) == (1, 1)  # still the best of before, whose weight is 1
+    assert follow(stopping, [2]) == (1, 0)  # the state was for one `fit`
 
 
 def test_negative_errors_are_refused():

@@ -46,6 +46,22 @@ def values(variables):
     return [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
 
 
+def test_another_model_goes_back_to_a_state_of_its_own():
+    guard = NanGuard(retries=1, say=lambda line: None)
+    first, second, expected = make(), make(), make()
+    fit(first, guard, Poison(4))
+    for model in (second, expected):
+        model.set_weights([w + 1 for w in model.get_weights()])
+    fit(second, guard, Poison(0), epochs=1)  # the second retry, but the first of this training
+    optimizer = expected.optimizer
+    optimizer.build(expected.trainable_variables)
+    optimizer._iterations.assign(1)
+    optimizer.learning_rate = 0.005
+    expected.fit(X[16:], Y[16:], batch_size=16, shuffle=False, verbose=0)
+    for a, b in zip(second.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 @pytest.mark.backend
 @pytest.mark.parametrize("step", [4, 6, 7])
 @pytest.mark.parametrize("kind", ["rate", "schedule"])

@@ -25,6 +25,16 @@ def test_speaks_once_when_the_gap_grows_and_validation_does_not_improve():
     assert "from 0.5 to 1.8; do this" in lines[0]
 
 
+def test_another_fit_begins_anew():
+    lines = []
+    monitor = OverfitMonitor(patience=2, say=lines.append)
+    for _ in range(2):
+        monitor.on_train_begin()
+        follow(monitor, RISING)
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+
+
 @pytest.mark.parametrize(
     "pairs",
     [

@@ -4,6 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.summary.writer import event_file_writer
 
 from callbacks import TensorBoard
 from callbacks.events import graph
@@ -47,6 +48,20 @@ def test_step_goes_on_after_a_resume_and_nothing_stands_twice(tmp_path):
     train = read(tmp_path / "train")
     assert [e.step for e in train.Scalars("epoch_loss")] == [4, 8, 12]
     assert [e.step for e in train.Scalars("batch_loss")] == list(range(1, 13))
+
+
+def test_another_fit_after_a_resumed_one_voids_nothing(tmp_path, monkeypatch):
+    # Files of one second are read in the order of their numbers as text.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
+    board = TensorBoard(tmp_path, update_freq=2, text={"config": "a: 1"})
+    fit(board, epochs=1)
+    board.set_state({"step": 2, "last_epoch": 0})
+    for epochs in (1, 1):
+        fit(board, epochs=epochs)
+    train = read(tmp_path / "train")
+    assert [e.step for e in train.Scalars("batch_loss")] == [2, 4, 6, 8, 10]
+    assert [e.step for e in train.Tensors("config")] == [0]
+    assert [e.step for e in read(tmp_path / "validation").Scalars("epoch_loss")] == [6, 10]
 
 
 def test_bad_frequency(tmp_path):

@@ -62,6 +62,23 @@ def test_a_run_learns_scores_and_reports(trained):
     assert "What kinds of error" in page
 
 
+def test_tensorboard_shows_sentences_with_their_entities(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained[0] / "tensorboard" / "test"))
+    events.Reload()
+    (content,) = events.Tensors("Sentences with most entities, all found")[0].tensor_proto.string_val
+    marked = set()
+    for row in sentences(120):
+        (_, stop, _), (start, end, _) = row["entities"]
+        text = row["text"]
+        marked.add(f"{text[:stop]} **(person)**{text[stop:start]}{text[start:end]} **(town)**{text[end:]}")
+    lines = content.decode().splitlines()
+    assert lines
+    for line in lines:
+        assert line.partition("predicted:** ")[2] in marked
+
+
 def test_predict_keeps_places_in_the_raw_text(trained, tmp_path):
     run, _ = trained
     text = "\ufeff  Ada saw\tRome 👍🏽.  \r\n\r\nЛев likes São Paulo 👍🏽.\u2028"

@@ -69,6 +69,29 @@ def trained(tmp_path_factory):
     return folder / "runs" / "text_classify" / "one", done
 
 
+def test_tensorboard_shows_texts_with_their_labels(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, _ = trained
+    events = EventAccumulator(str(run / "tensorboard" / "test"))
+    events.Reload()
+    (wrong,) = events.Tensors("The surest mistakes")[0].tensor_proto.string_val
+    texts = dict(rows())
+    predictions = list(csv.DictReader((run / "predictions.csv").open(encoding="utf-8")))
+    mistakes = [row for row in predictions if row["right"] == "False"]
+    lines = wrong.decode().splitlines()
+    assert len(lines) == len(mistakes) > 0
+    for row in mistakes:
+        (line,) = (
+            line for line in lines if f"{row['predicted']} {float(row['confidence']):.0%}, is {row['label']}" in line
+        )
+        assert line.rpartition("** ")[2] in texts
+    (right,) = events.Tensors("The surest right predictions")[0].tensor_proto.string_val
+    for line in right.decode().splitlines():
+        lead, _, text = line.removeprefix("- **").partition("** ")
+        assert lead.split()[0] == texts[text]
+
+
 def test_run_directory_is_whole(trained):
     run, done = trained
     assert files_of(run) == RUN_FILES

@@ -59,7 +59,9 @@ def test_group_lasso_empties_whole_neurons(plain):
     assert accuracy(model) > 0.7
 
 
-@pytest.mark.parametrize(("name", "strength"), [("l1", 3e-3), ("hoyer", 0.05), ("hoyer-square", 1e-3)])
+@pytest.mark.parametrize(
+    ("name", "strength"), [("l1", 3e-3), ("elastic", 3e-3), ("hoyer", 0.05), ("hoyer-square", 1e-3)]
+)
 def test_sparse_penalties_leave_few_weights(plain, name, strength):
     def near_zero(model):
         w = np.abs(first_kernel(model))
@@ -135,3 +137,24 @@ def test_two_draws_of_dropout_agree():
 
 def test_l2_shrinks_what_is_trained(plain):
     assert (first_kernel(trained("l2", 0.01)) ** 2).sum() < 0.7 * (first_kernel(plain) ** 2).sum()
+
+
+def test_elastic_net_shares_what_l1_gives_to_one():
+    """Two equal inputs: L1 alone does not care how their weight is shared; with L2 both get the same half."""
+    x = np.random.default_rng(0).normal(size=(100, 1)).astype("float32")
+
+    def weights(name):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        model.set_weights([np.array([[1.5], [0.1]])])
+        regularizers.apply(model, name, 0.1)
+        model.compile(keras.optimizers.SGD(0.2), "mse")
+        steps = np.tile(x, (220, 1))  # all of the data in each of 220 steps
+        model.fit(np.concatenate([steps, steps], axis=1), 2 * steps, batch_size=100, shuffle=False, verbose=0)
+        return model.get_weights()[0][:, 0]
+
+    elastic, l1 = weights("elastic"), weights("l1")
+    assert elastic[0] == pytest.approx(elastic[1], abs=1e-3)
+    assert l1[0] - l1[1] > 1
+    # By hand: with s the sum of the two and v the mean square of x, 2 v (s - 2) + 0.1 + 0.1 s = 0.
+    v = float((x**2).mean())
+    assert elastic.sum() == pytest.approx((4 * v - 0.1) / (2 * v + 0.1), rel=1e-3)

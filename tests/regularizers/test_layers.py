@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from gradients import backend_gradient, central_differences
 from keras import ops
 
 import regularizers
@@ -175,12 +176,41 @@ def test_r_drop_loss_is_that_of_the_paper():
     pair = generator.normal(size=(7, 2, 3)).astype("float32")
     target = np.eye(3)[generator.integers(0, 3, 7)]
     weights = generator.random(7).astype("float32")
-    p, q = (np.exp(z) / np.exp(z).sum(-1, keepdims=True) for z in (pair[:, 0], pair[:, 1]))
-    divergence = ((p * np.log(p / q)).sum(-1) + (q * np.log(q / p)).sum(-1)) / 2
-    each = (cross_entropy(pair[:, 0], target) + cross_entropy(pair[:, 1], target)) / 2 + 0.7 * divergence
+
+    def r_drop(pair):
+        p, q = (np.exp(z) / np.exp(z).sum(-1, keepdims=True) for z in (pair[:, 0], pair[:, 1]))
+        divergence = ((p * np.log(p / q)).sum(-1) + (q * np.log(q / p)).sum(-1)) / 2
+        return (cross_entropy(pair[:, 0], target) + cross_entropy(pair[:, 1], target)) / 2 + 0.7 * divergence
+
+    each = r_drop(pair)
     loss = regularizers.RDropLoss(keras.losses.CategoricalCrossentropy(from_logits=True), 0.7)
     assert float(loss(target, pair, weights)) == pytest.approx((each * weights).mean(), rel=1e-5)
+    gradient = backend_gradient(lambda z: loss(target, z), pair)
+    np.testing.assert_allclose(gradient, central_differences(lambda z: r_drop(z).mean(), pair), rtol=1e-3, atol=1e-5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert float(again(target, pair, weights)) == pytest.approx((each * weights).mean(), rel=1e-5)
     with pytest.raises(ValueError, match="strength"):
         regularizers.RDropLoss(keras.losses.MeanSquaredError(), -1.0)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_gradient_of_label_smoothing(from_logits):
+    generator = np.random.default_rng(3)
+    outputs, labels = generator.normal(size=(5, 4)), generator.integers(0, 4, 5)
+    target = 0.8 * np.eye(4)[labels] + 0.2 / 4
+
+    def reference(z):
+        p = np.exp(z) / np.exp(z).sum(1, keepdims=True) if from_logits else z
+        return -(target * np.log(p)).sum(1).mean()
+
+    loss = regularizers.LabelSmoothing(0.2, from_logits)
+    at = outputs if from_logits else np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+    gradient = backend_gradient(lambda z: loss(labels, z), at)
+    np.testing.assert_allclose(gradient, central_differences(reference, at), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6,)])
+def test_label_smoothing_needs_classes(shape):
+    """A softmax over one column is always 1: the loss would be 0 whatever the model says."""
+    with pytest.raises(ValueError, match=r"at least two classes.*BinaryCrossentropy"):
+        regularizers.LabelSmoothing(0.1)(np.ones(6), np.zeros(shape, "float32"))

@@ -68,6 +68,7 @@ def groups(w, outputs):
     return np.sqrt(len(matrix)) * np.linalg.norm(matrix, axis=0).sum()
 
 
+@pytest.mark.filterwarnings("error:the penalty")
 @pytest.mark.parametrize(
     ("layer", "shape", "outputs"),
     [
@@ -79,6 +80,8 @@ def groups(w, outputs):
         (keras.layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (5, 4), [(1, 2)]),
         (keras.layers.EinsumDense("abcd,cde->abe", (None, 6)), (5, 2, 3), [(2,)]),
         (keras.layers.LSTM(3), (5, 2), [(1,), (1,)]),
+        (keras.layers.Bidirectional(keras.layers.SimpleRNN(3)), (5, 2), [(1,)] * 4),
+        (keras.layers.TimeDistributed(keras.layers.Dense(3)), (5, 2), [(1,)]),
     ],
 )
 def test_groups_are_the_outputs_of_each_kind_of_layer_and_survive_saving(tmp_path, layer, shape, outputs):
@@ -92,14 +95,64 @@ def test_groups_are_the_outputs_of_each_kind_of_layer_and_survive_saving(tmp_pat
     assert float(sum(again.losses)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_attention_heads_are_neurons():
+def attention(layer):
     inputs = keras.Input((5, 4))
-    model = keras.Model(inputs, keras.layers.MultiHeadAttention(2, 3)(inputs, inputs))
-    assert len(regularizers.apply(model, "group-lasso", 0.1)) == 4
+    return keras.Model(inputs, layer(inputs, inputs))
+
+
+def saved(model, folder):
+    model.save(folder / "m.keras")
+    return keras.models.load_model(folder / "m.keras")
+
+
+def test_attention_heads_are_neurons(tmp_path):
+    """The layer has one regularizer for four kernels with different axes: it is lost, which is said."""
+    model = attention(keras.layers.MultiHeadAttention(2, 3))
+    regularizers.apply(model, "l2", 0.1)
+    with pytest.warns(UserWarning, match=r"4 of 4 places, such as .*kernel, is not saved.*apply it again"):
+        assert len(regularizers.apply(model, "group-lasso", 0.1)) == 4
     axes = [(1, 2)] * 3 + [(2,)]
     weights = [w for w in model.get_weights() if w.ndim == 3]
     expected = 0.1 * sum(groups(w, a) for w, a in zip(weights, axes, strict=True))
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+    again = saved(model, tmp_path)
+    assert again.losses == []
+    with pytest.warns(UserWarning, match="is not saved"):
+        regularizers.apply(again, "group-lasso", 0.1)
+    assert float(sum(again.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("error:the penalty")
+@pytest.mark.parametrize(
+    "layer", [keras.layers.MultiHeadAttention(2, 3), keras.layers.GroupQueryAttention(3, 2, 1)], ids=["multi", "group"]
+)
+def test_attention_keeps_a_penalty_without_axes(tmp_path, layer):
+    model = attention(type(layer).from_config(layer.get_config()))
+    before = model.get_config()
+    with regularizers.applied(model, "elastic", 0.1):
+        pass
+    assert model.get_config() == before
+    assert len(regularizers.apply(model, "elastic", 0.1)) == 4
+    expected = 0.1 * sum(np.abs(w).sum() + (w**2).sum() for w in model.get_weights() if w.ndim == 3)
+    assert float(sum(saved(model, tmp_path).losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_other_layers_build_and_do_not_save_is_told():
+    @keras.saving.register_keras_serializable(package="tests")
+    class Block(keras.layers.Layer):
+        def build(self, shape):
+            self.inside = keras.layers.Dense(4)
+            self.inside.build(shape)
+
+        def call(self, x):
+            return self.inside(x)
+
+    model = keras.Sequential([keras.Input((4,)), Block(), keras.layers.Dense(3)])
+    with pytest.warns(UserWarning, match="1 of 2 places"):
+        regularizers.apply(model, "l2", 0.1)
+    regularizer = model.layers[0].inside.kernel_regularizer
+    assert isinstance(regularizer, keras.regularizers.L2)
+    assert model.layers[0].inside.kernel.regularizer is regularizer
 
 
 def test_an_own_axis_is_kept():
