@@ -74,7 +74,8 @@ def _slot(optimizer: keras.optimizers.Optimizer, variable: keras.Variable, name:
 def dense(gradient: Any, dtype: Any) -> Any:
     """The gradient as a dense tensor of a type."""
     if type(gradient).__name__ == "IndexedSlices":  # TensorFlow's, of an embedding
-        gradient = ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.shape[0])
+        values = ops.cast(gradient.values, dtype)  # before rows that occur often are summed up
+        gradient = ops.segment_sum(values, gradient.indices, num_segments=gradient.shape[0])
     return ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
 
 

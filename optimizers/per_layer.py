@@ -56,7 +56,7 @@ class PerLayer(Wrapper):
         super().__init__(inner, **kwargs)
         self.rates = dict(rates or {})
         self.decays = dict(decays or {})
-        self.found = found
+        self.found: Sequence[tuple[str, float, float | None]] = found or []
         self._factor = 1.0
 
     def build(self, variables: Any) -> None:
@@ -64,7 +64,7 @@ class PerLayer(Wrapper):
             return
         super().build(variables)
         paths = [variable.path for variable in variables]
-        known = [old for old, _, _ in self.found or ()]
+        known = [old for old, _, _ in self.found]
         if len(known) == len(paths) and all(old.endswith(new) for old, new in zip(known, paths, strict=True)):
             return
         for pattern in (*self.rates, *self.decays):
