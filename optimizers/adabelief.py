@@ -44,7 +44,7 @@ class AdaBelief(Optimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         momentum, surprise = slots
-        count = self.count(variable.dtype)
+        count = self.count(gradient.dtype)
         m = blend(momentum, gradient, self.beta_1)
         s = blend(surprise, ops.square(gradient - m), self.beta_2) + self.epsilon
         self.assign(momentum, m)

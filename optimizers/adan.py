@@ -45,7 +45,7 @@ class Adan(Optimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         momentum, difference, velocity, previous = slots
-        t = self.count(variable.dtype)
+        t = self.count(gradient.dtype)
         change = ops.where(t > 1, gradient - previous, ops.zeros_like(gradient))
         m = blend(momentum, gradient, self.beta_1)
         d = blend(difference, change, self.beta_2)

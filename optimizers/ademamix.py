@@ -54,7 +54,7 @@ class AdEMAMix(Optimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         momentum, slow_momentum, velocity = slots
-        t = self.count(variable.dtype)
+        t = self.count(gradient.dtype)
         alpha, beta_3 = self._grown(t)
         m = blend(momentum, gradient, self.beta_1)
         slow = blend(slow_momentum, gradient, beta_3)

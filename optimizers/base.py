@@ -14,32 +14,35 @@ class Optimizer(keras.optimizers.Optimizer):
     """A Keras optimizer of which a subclass says only what is its own.
 
     A subclass names its constructor's arguments in `settings`, the variables that it keeps for each weight in `slots`,
-    and writes `step`. Clipping, decoupled weight decay, moving averages, gradient accumulation and loss scaling are
-    Keras's. Sparse gradients (of embeddings) are made dense.
+    and writes `step`; or it says that it looks at all weights `all_at_once`, and writes `_backend_update_step`.
+    Clipping, decoupled weight decay, moving averages, gradient accumulation and loss scaling are Keras's. Sparse
+    gradients (of embeddings) are made dense; for weights in half precision, slots and arithmetic are in float32.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
     slots: ClassVar[tuple[str, ...]] = ()
+    all_at_once: ClassVar[bool] = False
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes the slots; called by Keras before the first step."""
         if self.built:
             return
         super().build(variables)
-        self._slots = [self.add_optimizer_variables(variables, name) for name in self.slots]
+        self._slots = [[_slot(self, v, name) for v in variables] for name in self.slots]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)
         slots = [slot[index] for slot in self._slots]
-        self.step(dense(gradient, variable.dtype), variable, ops.cast(learning_rate, variable.dtype), *slots)
+        dtype = working_type(variable)
+        self.step(dense(gradient, dtype), variable, ops.cast(learning_rate, dtype), *slots)
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         """Changes one variable and its slots, through `assign`, `assign_add` and `assign_sub`.
 
         Args:
-            gradient: Tensor of the variable's shape and type.
+            gradient: Tensor of the variable's shape and of the `working_type`.
             variable: The variable.
-            rate: Scalar learning rate of this step.
+            rate: Scalar learning rate of this step, of the same type.
             *slots: The variable's slots, in the order of `slots`.
         """
         raise NotImplementedError
@@ -52,10 +55,27 @@ class Optimizer(keras.optimizers.Optimizer):
         return {**super().get_config(), **{name: getattr(self, name) for name in self.settings}}
 
 
+def working_type(variable: Any) -> str:
+    """The type in which an update is computed: the variable's own, but float32 for half precision."""
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def _slot(optimizer: keras.optimizers.Optimizer, variable: keras.Variable, name: str) -> keras.Variable | None:
+    if optimizer._overwrite_variable_with_gradient(variable):
+        return None
+    dtype = working_type(variable)
+    if dtype == variable.dtype:
+        return optimizer.add_variable_from_reference(variable, name)
+    name = f"{variable.path.replace('/', '_')}_{name}"
+    return optimizer.add_variable(variable.shape, "zeros", dtype, layout=getattr(variable, "_layout", None), name=name)
+
+
 def dense(gradient: Any, dtype: Any) -> Any:
     """The gradient as a dense tensor of a type."""
     if type(gradient).__name__ == "IndexedSlices":  # TensorFlow's, of an embedding
-        gradient = ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.shape[0])
+        values = ops.cast(gradient.values, dtype)  # before rows that occur often are summed up
+        gradient = ops.segment_sum(values, gradient.indices, num_segments=gradient.shape[0])
     return ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
 
 
@@ -78,6 +98,20 @@ def copies(
 
         made.append(optimizer.add_variable_from_reference(variable, name, initializer=value))
     return made
+
+
+def judged(optimizer: keras.optimizers.Optimizer, variables: Sequence[Any]) -> Sequence[Any]:
+    """What a moving average of the weights has to average: where training holds other weights, those for evaluation.
+
+    Raises:
+        ValueError: The average is to overwrite the training's weights, which are others.
+    """
+    values = getattr(optimizer, "evaluation_values", None)
+    if values is None:
+        return variables
+    if optimizer.ema_overwrite_frequency:
+        raise ValueError(f"{type(optimizer).__name__} trains with other weights: leave out ema_overwrite_frequency")
+    return values()
 
 
 def blend(old: Any, new: Any, keep: Any) -> Any:

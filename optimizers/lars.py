@@ -52,10 +52,11 @@ class LARS(Optimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         (velocity,) = slots
+        held = ops.cast(variable, gradient.dtype)
         if self.weight_decay and self._use_weight_decay(variable):
-            gradient = gradient + self.weight_decay * variable
+            gradient = gradient + self.weight_decay * held
         if len(variable.shape) > 1:
-            weight, length = norm(ops.convert_to_tensor(variable)), norm(gradient)
+            weight, length = norm(held), norm(gradient)
             usable = ops.logical_and(weight > 0, length > 0)
             safe = ops.where(usable, length + self.epsilon, ops.ones_like(length))
             rate = rate * ops.where(usable, self.trust * weight / safe, ops.ones_like(length))

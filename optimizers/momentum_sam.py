@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from optimizers.base import Optimizer, check_rates, dense, one_replica
+from optimizers.base import Optimizer, check_rates, dense, judged, one_replica, working_type
 
 
 @keras.saving.register_keras_serializable(package="optimizers")
@@ -32,6 +32,7 @@ class MomentumSAM(Optimizer):
 
     settings: ClassVar = ("momentum", "rho", "nesterov")
     slots: ClassVar = ("velocity",)
+    all_at_once: ClassVar = True
 
     def __init__(
         self,
@@ -62,9 +63,9 @@ class MomentumSAM(Optimizer):
         moved, squares = [], ops.zeros(())
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             velocity = self._slots[0][self._get_variable_index(variable)]
-            dtype = variable.dtype
+            dtype = working_type(variable)
             gradient, rate = dense(gradient, dtype), ops.cast(learning_rate, dtype)
-            plain = variable + ops.cast(self._shift, dtype) * velocity
+            plain = ops.cast(variable, dtype) + ops.cast(self._shift, dtype) * velocity
             if self.weight_decay and self._use_weight_decay(variable):
                 plain = plain * (1 - rate * self.weight_decay)
             v = self.momentum * velocity + gradient
@@ -75,12 +76,18 @@ class MomentumSAM(Optimizer):
         shift = self.rho / (ops.sqrt(squares) + 1e-12)
         self._shift.assign(shift)
         for (plain, v), variable in zip(moved, trainable_variables, strict=True):
-            self.assign(variable, plain - ops.cast(shift, variable.dtype) * v)
+            self.assign(variable, plain - ops.cast(shift, v.dtype) * v)
 
     def evaluation_values(self) -> list[Any]:
         """The plain weights, in the order of the variables that the optimizer was built with."""
         pairs = zip(self._trainable_variables, self._slots[0], strict=True)
-        return [w if v is None else w + ops.cast(self._shift, w.dtype) * v for w, v in pairs]
+        return [
+            ops.convert_to_tensor(w) if v is None else ops.cast(w + ops.cast(self._shift, v.dtype) * v, w.dtype)
+            for w, v in pairs
+        ]
+
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        super()._update_model_variables_moving_average(judged(self, trainable_variables))
 
     def finalize_variable_values(self, var_list: Any) -> None:
         for variable, value in zip(self._trainable_variables, self.evaluation_values(), strict=True):

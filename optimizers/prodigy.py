@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from optimizers.base import Optimizer, blend, check_rates, copies, debias, dense, one_replica
+from optimizers.base import Optimizer, blend, check_rates, copies, debias, dense, one_replica, working_type
 
 
 @keras.saving.register_keras_serializable(package="optimizers")
@@ -40,6 +40,7 @@ class Prodigy(Optimizer):
         "safeguard_warmup", "epsilon",
     )  # fmt: skip
     slots: ClassVar = ("momentum", "velocity", "sum")
+    all_at_once: ClassVar = True
 
     def __init__(
         self,
@@ -99,13 +100,13 @@ class Prodigy(Optimizer):
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             index = self._get_variable_index(variable)
             momentum, velocity, total, start = (slot[index] for slot in self._slots)
-            gradient = dense(gradient, variable.dtype)
-            d = ops.cast(distance, variable.dtype)
+            dtype = working_type(variable)
+            gradient, d = dense(gradient, dtype), ops.cast(distance, dtype)
             m = self.beta_1 * momentum + (1 - self.beta_1) * d * gradient
             v = blend(velocity, ops.square(d * gradient), self.beta_2)
-            push = ops.cast(scale * (distance if self.safeguard_warmup else step), variable.dtype)
+            push = ops.cast(scale * (distance if self.safeguard_warmup else step), dtype)
             s = beta_3 * total + push * gradient
-            progress = progress + ops.cast(ops.sum(gradient * (start - variable)), "float32")
+            progress = progress + ops.cast(ops.sum(gradient * ops.cast(start - variable, dtype)), "float32")
             length = length + ops.cast(ops.sum(ops.abs(s)), "float32")
             self.assign(momentum, m)
             self.assign(velocity, v)
@@ -115,10 +116,10 @@ class Prodigy(Optimizer):
         distance = self._estimate(distance, numerator, length, rate)
         self._numerator.assign(ops.where(length > 0, numerator, ops.convert_to_tensor(self._numerator)))
         for (m, v), variable in zip(moments, trainable_variables, strict=True):
-            d, amount = ops.cast(distance, variable.dtype), ops.cast(step, variable.dtype)
+            d, amount = ops.cast(distance, m.dtype), ops.cast(step, m.dtype)
             change = m / (ops.sqrt(v) + d * self.epsilon)
             if self.weight_decay and self._use_weight_decay(variable):
-                change = change + self.weight_decay * variable
+                change = change + self.weight_decay * ops.cast(variable, m.dtype)
             self.assign_sub(variable, amount * change)
 
     def _estimate(self, distance: Any, numerator: Any, length: Any, rate: Any) -> Any:

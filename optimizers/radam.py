@@ -42,7 +42,7 @@ class RAdam(Optimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         momentum, velocity = slots
-        t = self.count(variable.dtype)
+        t = self.count(gradient.dtype)
         m = blend(momentum, gradient, self.beta_1)
         v = blend(velocity, ops.square(gradient), self.beta_2)
         self.assign(momentum, m)

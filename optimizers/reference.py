@@ -240,7 +240,7 @@ def shampoo(
 ) -> Array:  # fmt: skip
     m = average(s, "m", g, b1) / (1 - b1**t)
     root = np.sqrt(average(s, "v", g**2, b2) / (1 - b2**t)) + eps
-    simple = {"adam": m / root, "rmsprop": g / root, "sgd": m}[graft]
+    simple = {"adam": m / root, "rmsprop": g / root, "sgd": m, "none": m}[graft]
     if g.ndim < 2:
         return w - lr * simple
     x = g.reshape(-1, g.shape[-1])
@@ -254,7 +254,8 @@ def shampoo(
     if t < refresh:
         return w - lr * simple
     step = s["roots"][0] @ m.reshape(x.shape) @ s["roots"][1]
-    return w - lr * (step * norm(simple) / norm(step)).reshape(w.shape)
+    length = norm(step) if graft == "none" else norm(simple)
+    return w - lr * (step * length / norm(step)).reshape(w.shape)
 
 
 def prodigy(
@@ -278,11 +279,12 @@ def prodigy(
 
 
 def momentum_sam(
-    ws: list[Array], gs: list[Array], s: State, t: int, lr: float, mu: float = 0.9, rho: float = 0.3
-) -> list[Array]:
+    ws: list[Array], gs: list[Array], s: State, t: int, lr: float, mu: float = 0.9, rho: float = 0.3,
+    weight_decay: float = 0.0,
+) -> list[Array]:  # fmt: skip
     """Takes and returns the shifted weights, at which the gradients are taken."""
     vs, shift = s.get("v", [0.0] * len(ws)), s.get("shift", 0.0)
-    plain = [w + shift * v for w, v in zip(ws, vs, strict=True)]
+    plain = [decay(w + shift * v, lr, weight_decay) for w, v in zip(ws, vs, strict=True)]
     s["v"] = [mu * v + g for v, g in zip(vs, gs, strict=True)]
     s["plain"] = [w - lr * v for w, v in zip(plain, s["v"], strict=True)]
     s["shift"] = rho / (np.sqrt(sum(float(np.sum(v**2)) for v in s["v"])) + 1e-12)
@@ -311,11 +313,12 @@ def centralized(w: Array, g: Array, s: State, t: int, lr: float, inner: Callable
 
 
 def schedule_free(
-    w: Array, g: Array, s: State, t: int, lr: float, inner: Callable[..., Array], beta: float = 0.9, power: float = 2.0
-) -> Array:
-    """Takes and returns y; x is in the state."""
+    w: Array, g: Array, s: State, t: int, lr: float, inner: Callable[..., Array], beta: float = 0.9, power: float = 2.0,
+    weight_decay: float = 0.0,
+) -> Array:  # fmt: skip
+    """Takes and returns y, to which weight decay is in proportion; x is in the state."""
     z, x = s.get("z", w), s.get("x", w)
-    s["z"] = inner(z, g, s, t, lr)
+    s["z"] = inner(z - lr * weight_decay * w, g, s, t, lr)
     s["largest"] = max(s.get("largest", 0.0), lr)
     weight = s["largest"] ** power
     s["total"] = s.get("total", 0.0) + weight

@@ -102,7 +102,7 @@ _ALL = (
     ),
     OptimizerRecord(
         "muon", "Muon", "orthogonal", "Orthogonalized momentum for matrices, Adam for the rest.",
-        "Jordan et al., 2024; Liu et al., 2025", {"learning_rate": 1e-3}, 1,
+        "Jordan et al., 2024; Liu et al., 2025", {"learning_rate": 1e-3, "adam_weight_decay": 0.0}, 1,
     ),
     OptimizerRecord(
         "conv-muon", "optimizers.muon:ConvMuon", "orthogonal", "Muon for convolutions and attention too.",
@@ -196,6 +196,7 @@ def get(
     model: keras.Model | None = None,
     wrap: Sequence[str] = (),
     rates: Mapping[str, float] | None = None,
+    decays: Mapping[str, float] | None = None,
     layer_decay: float | None = None,
     **settings: Any,
 ) -> keras.optimizers.Optimizer:
@@ -210,7 +211,9 @@ def get(
         model: A built model whose biases, norms and other vectors are to have no weight decay, and whose output layers
             an orthogonalizing optimizer is to leave to Adam.
         wrap: Names of `WRAPPERS` to put around it, from the inside: `("centralized", "lookahead")`.
-        rates: Regular expressions of variable paths to factors of the learning rate; 0 freezes.
+        rates: Regular expressions of variable paths to factors of the learning rate; 0 freezes. With the model,
+            the names of models within it count as parts of the paths.
+        decays: Regular expressions of variable paths to weight decays in the place of `weight_decay`.
         layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; needs the model.
         **settings: Further arguments of the optimizer's class.
 
@@ -238,24 +241,35 @@ def get(
     if model is not None and "exclude_layers" in known and "exclude_layers" not in settings:
         from optimizers.muon import output_kernels
 
-        arguments["exclude_layers"] = ["logits", *(f"^{re.escape(path)}$" for path in output_kernels(model))]
-    optimizer = factory(**arguments)
-    if model is not None and arguments.get("weight_decay"):
+        paths = [v.path for v in model.trainable_variables if len(v.shape) > 1]
+        ends = [re.escape(_tail(path, paths)) for path in output_kernels(model)]
+        arguments["exclude_layers"] = ["logits", *(f"(^|/){end}$" for end in ends)]
+    if model is not None:
         # A parameter of no more than one axis is a bias or belongs to a norm.
-        optimizer.exclude_from_weight_decay(var_list=[v for v in model.variables if len(v.shape) < 2])
-    if rates or layer_decay is not None:
-        from optimizers.per_layer import PerLayer, layerwise_rates
+        factory = importlib.import_module("optimizers.sparing").CLASSES[chosen.factory]
+    optimizer = factory(**arguments)
+    if rates or decays or layer_decay is not None:
+        from optimizers.per_layer import PerLayer, layerwise_rates, within
 
         if layer_decay is not None and model is None:
             raise ValueError("layer_decay needs the model")
-        optimizer = PerLayer(
-            optimizer, {**(rates or {}), **(layerwise_rates(model, layer_decay) if layer_decay else {})}
-        )
+        by_layer = {} if layer_decay is None else layerwise_rates(model, layer_decay)
+        rates, decays = rates or {}, decays or {}
+        if model is not None:
+            rates, decays = within(model, rates), within(model, decays)
+        optimizer = PerLayer(optimizer, {**rates, **by_layer}, decays)
     for wrapper in (*chosen.wrap, *wrap):
         if wrapper not in WRAPPERS:
             raise ValueError(f"unknown wrapper {wrapper!r}: expected one of {', '.join(WRAPPERS)}")
         optimizer = _load(WRAPPERS[wrapper])(optimizer)
     return optimizer
+
+
+def _tail(path: str, paths: Sequence[str]) -> str:
+    """The end of a path that none of the others has: a loaded Sequential model has other beginnings."""
+    parts = path.split("/")
+    tails = ["/".join(parts[-n:]) for n in range(2, len(parts))]
+    return next((tail for tail in tails if sum(f"/{p}".endswith(f"/{tail}") for p in paths) == 1), path)
 
 
 def _load(factory: str) -> Any:

@@ -21,7 +21,7 @@ class ScheduleFree(Wrapper):
     Use a constant learning rate, or a warm-up to a constant, and turn the inner optimizer's own momentum off.
 
     Args:
-        inner: The optimizer that moves z; its weight decay is that of z.
+        inner: The optimizer that moves z; its weight decay is in proportion to y, as in the authors' code.
         momentum: Part of x in y, above 0 and below 1.
         weight_power: Weights in the average are the largest rate so far, raised to this power.
         **kwargs: The arguments of `Wrapper`.
@@ -55,14 +55,15 @@ class ScheduleFree(Wrapper):
         self._between = self.add_variable((), "zeros", "float32", name="between")
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        """Of z, in `wrapped_step`."""
+        """In `wrapped_step`."""
 
     def wrapped_step(self, gradients: list[Any], variables: list[Any]) -> None:
         slots = self.slots_of(self._z, variables)
         averages = [self._average(y, z) for y, z in zip(variables, slots, strict=True)]
-        for variable, z in zip(variables, slots, strict=True):
-            self.assign(variable, ops.convert_to_tensor(z))
+        between = [ops.copy(ops.convert_to_tensor(y)) for y in variables]
         self.inner._apply_weight_decay(variables)
+        for variable, z, y in zip(variables, slots, between, strict=True):
+            self.assign(variable, z + (variable - y))
         self.inner_step(gradients, variables)
         largest = ops.maximum(self._largest_rate, ops.cast(self.learning_rate, "float32"))
         weight = ops.power(largest, self.weight_power)

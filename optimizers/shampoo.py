@@ -68,7 +68,7 @@ class Shampoo(KroneckerOptimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         momentum, velocity = slots
-        count = self.count(variable.dtype)
+        count = self.count(gradient.dtype)
         m = blend(momentum, gradient, self.beta_1)
         v = blend(velocity, ops.square(gradient), self.beta_2)
         self.assign(momentum, m)
@@ -77,7 +77,7 @@ class Shampoo(KroneckerOptimizer):
         root = ops.sqrt(v / debias(self.beta_2, count)) + self.epsilon
         simple = {"adam": average / root, "rmsprop": gradient / root}.get(self.graft, average)
         change = simple if len(variable.shape) < 2 else self._shaped(gradient, average, simple, variable)
-        self.assign_sub(variable, rate * ops.cast(change, variable.dtype))
+        self.assign_sub(variable, rate * ops.cast(change, gradient.dtype))
 
     def _shaped(self, gradient: Any, average: Any, simple: Any, variable: Any) -> Any:
         matrix, direction, grafted = as_matrix(gradient), as_matrix(average), as_matrix(simple)

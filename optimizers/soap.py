@@ -61,7 +61,7 @@ class SOAP(KroneckerOptimizer):
 
     def step(self, gradient: Any, variable: Any, rate: Any, *slots: Any) -> None:
         momentum, velocity = slots
-        done = ops.cast(self.iterations, variable.dtype)  # the first step counts for nothing
+        done = ops.cast(self.iterations, gradient.dtype)  # the first step counts for nothing
         count = ops.maximum(done, 1)
         scale = rate * ops.sqrt(debias(self.beta_2, count)) / debias(self.beta_1, count)
         if len(variable.shape) < 2:
@@ -73,7 +73,7 @@ class SOAP(KroneckerOptimizer):
             m, v, change = self._turned(gradient, variable, momentum, velocity)
         self.assign(momentum, m)
         self.assign(velocity, v)
-        self.assign_sub(variable, scale * ops.cast(change, variable.dtype))
+        self.assign_sub(variable, scale * ops.cast(change, gradient.dtype))
 
     def _turned(self, gradient: Any, variable: Any, momentum: Any, velocity: Any) -> tuple[Any, Any, Any]:
         whole, old_m, old_v = as_matrix(gradient), as_matrix(momentum), as_matrix(velocity)
@@ -98,7 +98,7 @@ class SOAP(KroneckerOptimizer):
             for result, value in zip(results, (m, v, change), strict=True):
                 result.append(value)
         m, v, change = (assemble(result, tuple(variable.shape), self.block_size) for result in results)
-        return ops.cast(m, variable.dtype), ops.cast(v, variable.dtype), change
+        return ops.cast(m, gradient.dtype), ops.cast(v, gradient.dtype), change
 
     def _follow(self, covariances: list[Any], m: Any, v: Any, left: Any, right: Any) -> list[Any]:
         """The new bases, and the moments in them."""

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import keras
 
+from optimizers.base import judged
+
 # Keras's base class does these around the update: they belong to the outermost optimizer.
 OUTER = (
     "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum", "ema_overwrite_frequency",
@@ -66,6 +68,9 @@ class Wrapper(keras.optimizers.Optimizer):
 
     def _apply_weight_decay(self, variables: Any) -> None:
         self.inner._apply_weight_decay(variables)
+
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        super()._update_model_variables_moving_average(judged(self, trainable_variables))
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
         self.wrapped_step(list(grads), list(trainable_variables))

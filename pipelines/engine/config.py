@@ -42,6 +42,7 @@ class OptimizerConfig:
         wrap: Wrappers around it, from the inside: any of centralized, cautious, lookahead and schedule-free.
         rates: Factors of the learning rate for the weights whose path matches a regular expression, such as
             `{backbone: 0.1}`; 0 freezes them.
+        decays: Weight decays of the weights whose path matches a regular expression, such as `{embedding: 0}`.
         layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; none has none.
     """
 
@@ -52,6 +53,7 @@ class OptimizerConfig:
     settings: dict[str, Any] = field(default_factory=dict)
     wrap: list[str] = field(default_factory=list)
     rates: dict[str, float] = field(default_factory=dict)
+    decays: dict[str, float] = field(default_factory=dict)
     layer_decay: float | None = None
 
     def __post_init__(self) -> None:

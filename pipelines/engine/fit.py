@@ -139,6 +139,7 @@ def compile_model(
             model=model,
             wrap=[*options.wrap, *(["monitored"] if watched else [])],
             rates=options.rates,
+            decays=options.decays,
             layer_decay=options.layer_decay,
             **options.settings,
         )

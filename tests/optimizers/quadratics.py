@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 STEPS = 20
-SQUARE = [(), (5,), (4, 4), (2, 2, 1, 4)]  # where a basis of a null space would be arbitrary
-SHAPES = [(), (5,), (6, 4), (3, 2, 2, 4)]
+SQUARE = [(), (5,), (4, 4), (2, 2, 4), (2, 2, 1, 4)]  # where a basis of a null space would be arbitrary
+SHAPES = [(), (5,), (6, 4), (2, 3, 4), (3, 2, 2, 4)]
 
 
 class Problem:

@@ -9,6 +9,7 @@ from quadratics import SHAPES, SQUARE, STEPS, Problem, run, values
 
 from optimizers import reference, registry
 from optimizers.base import Optimizer
+from optimizers.centralized import Centralized
 
 pytestmark = pytest.mark.backend
 
@@ -48,7 +49,21 @@ TABLE = {
         partial(reference.lookahead, inner=partial(reference.centralized, inner=reference.radam)), 0.01, {},
     ),
 }  # fmt: skip
+
+
+def decayed(inner):
+    return lambda w, g, s, t, lr: inner(reference.decay(w, lr, 0.1), g, s, t, lr)
+
+
+# Where weight decay of 0.1 is not simply the first part of a step.
+DECAYED = {
+    "prodigy": partial(reference.prodigy, d0=1e-2, weight_decay=0.1),
+    "momentum-sam": partial(reference.momentum_sam, weight_decay=0.1),
+    "schedule-free": partial(reference.schedule_free, inner=AdamW, weight_decay=0.1),
+    "ranger": partial(reference.lookahead, inner=decayed(partial(reference.centralized, inner=reference.radam))),
+}
 OWN = [n for n, r in registry.RECORDS.items() if ":" in r.factory or r.wrap]
+WHOLLY_OWN = [n for n in OWN if "optimizers." in registry.RECORDS[n].factory and n != "conv-muon"]
 WHOLE = ("prodigy", "momentum-sam")  # their references take all weights at once
 
 
@@ -89,14 +104,22 @@ def test_twenty_steps_are_those_of_the_reference(name):
         np.testing.assert_allclose(values([variable])[0], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n in OWN if n not in ("lars", "schedule-free", "ranger", *WHOLE)])
+@pytest.mark.parametrize("name", DECAYED)
+def test_decay_within_the_step(name):
+    problem = Problem(SHAPES)
+    got = values(run(make(name, weight_decay=0.1), problem))
+    for value, expected in zip(got, run_reference(name, DECAYED[name], problem, TABLE[name][1]), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in TABLE if n != "lars" and n not in DECAYED])
 def test_decoupled_decay(name):
     update, lr, _ = TABLE[name]
     problem = Problem(shapes_for(name))
     optimizer = make(name, weight_decay=0.1)
     variables = problem.variables()
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
-    if name == "conv-muon":
+    if name.endswith("muon"):
         # Its decay is that of the kernels, and of matrices.
         optimizer.adam_weight_decay = 0.1
     got = run(optimizer, problem, variables)
@@ -104,7 +127,7 @@ def test_decoupled_decay(name):
         np.testing.assert_allclose(values([variable])[0], expected, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", TABLE)
 def test_saved_in_the_middle_it_goes_on_bit_for_bit(name):
     problem = Problem(SHAPES)
     whole = values(run(make(name), problem))
@@ -128,7 +151,7 @@ def test_config_round_trip(name):
     assert again.clipnorm == 1.5
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", TABLE)
 def test_accumulated_gradients_are_one_step_with_their_mean(name):
     problem = Problem(shapes_for(name), steps=4)
     plain, accumulating = make(name), make(name, gradient_accumulation_steps=2)
@@ -143,7 +166,7 @@ def test_accumulated_gradients_are_one_step_with_their_mean(name):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", TABLE)
 def test_clipping_comes_before_the_update(name):
     draw = np.random.default_rng(0)
     problem = Problem(shapes_for(name))
@@ -158,18 +181,73 @@ def test_clipping_comes_before_the_update(name):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", TABLE)
 def test_moving_average_of_the_weights(name):
     problem = Problem(SHAPES, steps=3)
     optimizer = make(name, ema=0.9)
     variables, expected = problem.variables(), None
     for t in range(3):
         run(optimizer, problem, variables, first=t, steps=t + 1)
-        now = values(variables)
+        # Where training holds other weights than those that are judged, the latter count.
+        now = values(optimizer.evaluation_values() if hasattr(optimizer, "evaluation_values") else variables)
         expected = now if expected is None else [0.9 * a + 0.1 * b for a, b in zip(expected, now, strict=True)]
     optimizer.finalize_variable_values(variables)
     for got, average in zip(values(variables), expected, strict=True):
         np.testing.assert_allclose(got, average, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in OWN if hasattr(make(n), "evaluation_values")])
+def test_an_average_does_not_overwrite_what_training_needs(name):
+    with pytest.raises(ValueError, match="ema_overwrite_frequency"):
+        run(make(name, ema=0.9, ema_overwrite_frequency=2), Problem(SHAPES), steps=1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", WHOLLY_OWN)
+def test_weights_in_half_precision(name, dtype):
+    # Gradients of zero, as embeddings have, and small ones, whose squares vanish in float16.
+    scale = np.array([0, 1e-4, 1e-2, 1], "float32")
+    draw = np.random.default_rng(0)
+    start, steps = draw.normal(size=(4, 4)), draw.normal(size=(12, 4, 4)) * scale[:, None]
+    got = []
+    for kind in ("float32", dtype):
+        keras.config.set_dtype_policy(kind)
+        variable = keras.Variable(start, dtype=kind, name="w")
+        keras.config.set_dtype_policy("float32")
+        optimizer = make(name, learning_rate=1.0 if name == "prodigy" else 0.05)
+        for step in steps:
+            optimizer.apply([keras.ops.cast(keras.ops.convert_to_tensor(step), kind)], [variable])
+        got.append(np.array(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))))
+    assert np.isfinite(got[1]).all()
+    if name != "soap":  # whose axes within the null space are any
+        np.testing.assert_allclose(got[1], got[0], atol=0.01 if dtype == "float16" else 0.1)
+
+
+def test_rows_of_embeddings_stay_where_they_do_not_occur():
+    gradient = np.zeros((4, 3), "float32")
+    gradient[1] = 1
+    table, kernel = (keras.Variable(np.zeros((4, 3), "float32"), name=name) for name in ("embeddings", "kernel"))
+    Centralized(keras.optimizers.SGD(1.0)).apply([keras.ops.convert_to_tensor(gradient)] * 2, [table, kernel])
+    got = values([table, kernel])
+    np.testing.assert_allclose(got[0], -gradient)
+    np.testing.assert_allclose(got[1], gradient.mean(0) - gradient)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow's gradients are sparse")
+@pytest.mark.parametrize("name", WHOLLY_OWN)
+def test_rows_that_occur_often_in_a_batch_count_once(name):
+    tensorflow = pytest.importorskip("tensorflow")
+    draw = np.random.default_rng(0)
+    start = draw.normal(size=(4, 3)).astype("float32")
+    one, two = (keras.Variable(start, name="embeddings") for _ in range(2))
+    sparse, plain = make(name), make(name)
+    for rows in ([1, 3, 1, 1], [0, 1, 0, 3], [2, 2, 2, 3]):
+        part = draw.normal(size=(4, 3)).astype("float32")
+        whole = np.zeros((4, 3), "float32")
+        np.add.at(whole, rows, part)
+        sparse.apply([tensorflow.IndexedSlices(*map(tensorflow.constant, (part, rows, (4, 3))))], [one])
+        plain.apply([keras.ops.convert_to_tensor(whole)], [two])
+    np.testing.assert_allclose(*values([one, two]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -202,7 +280,11 @@ SCORES = (TOKENS.sum(1, keepdims=True) / 10).astype("float32")
 
 
 @pytest.mark.parametrize(
-    ("name", "half"), [*((n, "mixed_float16") for n in OWN), *((n, "mixed_bfloat16") for n in ("prodigy", "soap"))]
+    ("name", "half"),
+    [
+        *((n, "mixed_float16") for n in (*OWN, "nesterov", "adamw")),
+        *((n, "mixed_bfloat16") for n in ("prodigy", "soap")),
+    ],
 )
 def test_mixed_precision_and_sparse_gradients(name, half):
     # The embedding's gradients are sparse on TensorFlow. Learning is what counts: the last bits are half precision's.
@@ -244,6 +326,31 @@ def test_fit_leaves_the_weights_that_are_to_be_judged(name):
     expected = whole["plain"] if name in WHOLE else [s["x"] for s in states]
     for got, want in zip(evaluated, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("graft", ["adam", "rmsprop", "sgd", "none"])
+def test_shampoo_has_the_length_of_a_simpler_method(graft):
+    problem = Problem(SHAPES)
+    update = partial(reference.shampoo, refresh=4, graft=graft)
+    got = values(run(make("shampoo", graft=graft), problem))
+    for value, expected in zip(got, run_reference("shampoo", update, problem, 0.01), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (3, 7), (2, 3, 4)])
+def test_soap_of_a_rectangular_matrix(shape):
+    problem = Problem([shape])
+    optimizer = make("soap")
+    variables = run(optimizer, problem, steps=1)
+    state, (weights,) = {}, [w.astype("float64") for w in problem.starts]
+    for t in range(STEPS):
+        (gradient,) = problem.gradients([weights], t)
+        weights = reference.soap(weights, gradient, state, t + 1, 0.01, refresh=4)
+        if t == 0:
+            # Any basis of the null space of one gradient is as good as another.
+            state["bases"] = tuple(b.astype("float64") for b in values(optimizer._blocks[0][0]["basis"]))
+    got = values(run(optimizer, problem, variables, first=1))[0]
+    np.testing.assert_allclose(got, weights, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["soap", "shampoo"])

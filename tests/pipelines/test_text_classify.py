@@ -234,7 +234,8 @@ def test_pretrained_encoders(tmp_path, freeze):
     model = {"builder": f"kerashub:{tmp_path / 'bert'}", "length": 32, "freeze": freeze, "baselines": False}
     if not freeze:
         model["head_epochs"] = 1
-    run = train(tmp_path, data=str(tmp_path / "d.csv"), model=model, epochs=1, layer_decay=None if freeze else 0.9)
+    optimizer = {} if freeze else {"layer_decay": 0.9, "decays": {"backbone/.*embeddings": 0.0, "kernel": 0.1}}
+    run = train(tmp_path, data=str(tmp_path / "d.csv"), model=model, epochs=1, **optimizer)
     before = keras_hub.models.Backbone.from_preset(str(tmp_path / "bert")).get_layer("token_embedding").embeddings
     inner = next(x for x in run.model.get_layer("backbone").layers if isinstance(x, keras.Model))
     same = np.array_equal(np.array(before), np.array(inner.get_layer("token_embedding").embeddings))
