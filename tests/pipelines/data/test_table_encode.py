@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
-from pipelines.data import table_kinds
-from pipelines.data.table_encode import Encoder, Scale
+from pipelines.data import table_kinds, table_values
+from pipelines.data.table_columns import Scale
+from pipelines.data.table_encode import Encoder
 from pipelines.errors import UserError
 
 DAYS = pd.date_range("2020-01-01", periods=60, freq="17D")
@@ -61,11 +62,11 @@ def test_kind_of(values, kind):
 
 
 def test_text_numbers_and_dates():
-    got = table_kinds.numbers(pd.Series(["$1,200.5", "12 %", "-3", "x", "1,5", None]))
+    got = table_values.numbers(pd.Series(["$1,200.5", "12 %", "-3", "x", "1,5", None]))
     np.testing.assert_array_equal(got.isna(), [False, False, False, True, True, True])
     assert got[:3].tolist() == [1200.5, 12, -3]
-    assert table_kinds.dates(pd.Series(["2020-02-01", "no"])).isna().tolist() == [False, True]
-    assert table_kinds.texts(pd.Series([1.0, np.nan, 2.5])).tolist() == ["1", None, "2.5"]
+    assert table_values.dates(pd.Series(["2020-02-01", "no"])).isna().tolist() == [False, True]
+    assert table_values.texts(pd.Series([1.0, np.nan, 2.5])).tolist() == ["1", None, "2.5"]
 
 
 @settings(max_examples=30, deadline=None)
