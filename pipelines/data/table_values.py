@@ -23,8 +23,13 @@ _POINT = re.compile(r"[-+]?(?:(?:0|\d{4,})\.\d+|\d{1,3}(?:,\d{3})*\.(?:\d{1,2}|\
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame in NumPy's types, where a missing value is NaN, None or NaT, and never pd.NA."""
-    changed = {name: _plain(frame[name]) for name in frame.columns}
-    return frame.assign(**{name: column for name, column in changed.items() if column is not frame[name]})
+    changed = {}
+    for name in frame.columns:
+        column = frame[name]
+        made = _plain(column)
+        if made is not column:
+            changed[name] = made
+    return frame.assign(**changed) if changed else frame
 
 
 def _plain(column: pd.Series) -> pd.Series:
