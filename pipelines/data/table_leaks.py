@@ -48,7 +48,8 @@ def _halves(labels: np.ndarray, classes: bool, seed: int) -> tuple[np.ndarray, n
     """Numbers of rows to fit and to try: about `ROWS`, of each class its share or `RARE`, if there are so many."""
     order = np.random.default_rng(seed).permutation(len(labels))
     if not classes:
-        return np.array_split(order[:ROWS], 2)[0], np.array_split(order[:ROWS], 2)[1]
+        fit, test = np.array_split(order[:ROWS], 2)
+        return fit, test
     order = order[np.argsort(labels[order], kind="stable")]
     share = min(1.0, ROWS / len(labels))
     found = []

@@ -37,6 +37,7 @@ class Target:
         scale: For numbers, what each is then divided by.
         duration: For survival, the column of the time.
         edges: For survival, the ends of the intervals of time, from 0.
+        decimals: The decimal mark of the duration, if there is one, and of each column, where they hold numbers.
     """
 
     columns: list[str]
@@ -46,6 +47,14 @@ class Target:
     scale: list[float] = field(default_factory=list)
     duration: str | None = None
     edges: list[float] = field(default_factory=list)
+    decimals: list[str] = field(default_factory=list)
+
+    @property
+    def numeric(self) -> list[str]:
+        """The columns that hold numbers: none of classes, first the duration of survival."""
+        if self.problem == "classes":
+            return []
+        return [*([self.duration] if self.duration is not None else []), *self.columns]
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -130,7 +139,8 @@ def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) 
     if len(columns) > 1 and problem != "number":
         raise UserError(f"data.target names several columns: they can only be numbers, not {problem}")
     if problem != "classes":
-        return Target(columns, problem, duration=config.duration if problem == "survival" else None)
+        target = Target(columns, problem, duration=config.duration if problem == "survival" else None)
+        return replace(target, decimals=[decimal_mark(frame[name]) for name in target.numeric])
     found = texts(column).value_counts()
     classes = sorted(found.index, key=natural)
     if len(classes) < 2:
@@ -164,8 +174,10 @@ def target_values(frame: pd.DataFrame, target: Target, what: str) -> np.ndarray:
                 "with another class"
             )
         return values.map(number).to_numpy(np.int64)
-    names = target.columns if target.problem == "number" else [target.duration, *target.columns]
-    values = np.stack([numbers(frame[name], decimal_mark(frame[name])).to_numpy(np.float64) for name in names], axis=1)
+    names = target.numeric
+    marks = target.decimals or ["."] * len(names)  # runs of before have none
+    read = [numbers(frame[name], mark).to_numpy(np.float64) for name, mark in zip(names, marks, strict=True)]
+    values = np.stack(read, axis=1)
     broken = np.isnan(values).any(axis=0)
     if broken.any():
         raise UserError(f"{what}: the column {names[int(broken.argmax())]!r} must hold numbers only")

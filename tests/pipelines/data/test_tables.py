@@ -320,6 +320,15 @@ def test_several_numbers():
     np.testing.assert_allclose(data.target.encode(data.train.values).mean(0), 0, atol=1e-5)
 
 
+def test_a_target_with_decimal_commas_is_read_alike_in_all_parts():
+    """The test part alone could not tell."""
+    train = FRAME.drop(columns="label").assign(y=[f"{i},5" for i in range(N)])
+    data = tables(
+        {"train": train, "test": train.head(3).assign(y=["1,250", "2,500", "3,125"])}, target="y", problem="number"
+    )
+    assert data.test.values[:, 0].tolist() == [1.25, 2.5, 3.125]
+
+
 def test_survival_targets():
     target = Target(["died"], "survival", duration="t", edges=[0.0, 1.0, 2.0, 3.0])
     values = np.array([[1.6, 1], [1.4, 0], [1.6, 0], [9.0, 0], [0.0, 1]])
