@@ -28,7 +28,7 @@ class TableDataConfig:
             can be given, as `{size: small < middle < big}`.
         drop: Columns that the model must not see.
         group_column: Column of what must stay in one part, such as the patient or the customer; not a feature.
-        time_column: Column by which the split goes: the newest rows are the test; stays a feature.
+        time_column: Column of numbers or dates by which the split goes: the newest rows are the test; stays a feature.
         split_column: Column that says train, val or test; not a feature.
         val_fraction: Part of the training rows kept for validation when the source has no part for it.
         test_fraction: Part of all rows kept for the test when the source has no part for it.
