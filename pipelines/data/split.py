@@ -11,8 +11,8 @@ def stratified(labels: np.ndarray, fraction: float, *, seed: int, groups: Sequen
     """Chooses about `fraction` of each class.
 
     Whole groups are chosen, so that what belongs together (copies of a picture, pictures of one patient) stays on one
-    side; a group counts for the class of its first member. A class keeps at least one group on the other side, and
-    gives at least one as soon as it has three groups.
+    side; a group counts for the class of its first member. A group that is too large for what is still wanted is passed
+    over. A class keeps at least one group on the other side, and gives at least one as soon as it has three groups.
 
     Args:
         labels: (N,) integers.
@@ -37,14 +37,15 @@ def stratified(labels: np.ndarray, fraction: float, *, seed: int, groups: Sequen
         of_class = by_class[label]
         wanted = fraction * sum(map(len, of_class))
         if fraction > 0 and len(of_class) >= 3:
-            wanted = max(wanted, 1.0)
-        taken = 0
-        for position, number in enumerate(np.random.default_rng([seed, label]).permutation(len(of_class))):
-            size = len(of_class[number])
-            if position == len(of_class) - 1 or taken + size / 2 > wanted:
+            wanted = max(wanted, 1.0, min(map(len, of_class)) / 2)
+        order = [of_class[i] for i in np.random.default_rng([seed, label]).permutation(len(of_class))]
+        taken, given = 0, 0
+        for group in order:
+            if given == len(order) - 1 or taken + 0.5 > wanted:
                 break
-            chosen[of_class[number]] = True
-            taken += size
+            if taken + len(group) / 2 <= wanted:
+                chosen[group] = True
+                taken, given = taken + len(group), given + 1
     return chosen
 
 

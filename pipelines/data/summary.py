@@ -18,14 +18,15 @@ class DataSummary:
     Args:
         counts: Samples by part and class (or another grouping).
         skipped: Name and reason of each sample or row that was left out.
-        duplicates: Pairs of equal samples in different parts, as (part, name, part, name).
+        duplicates: Pairs of equal samples in different parts, as (part, name, part, name); None where they were not
+            looked for.
         fingerprint: SHA-256 of all samples and labels.
         notes: Further remarks.
     """
 
     counts: dict[str, dict[str, int]]
     skipped: list[tuple[str, str]]
-    duplicates: list[tuple[str, str, str, str]]
+    duplicates: list[tuple[str, str, str, str]] | None
     fingerprint: str
     notes: list[str]
 

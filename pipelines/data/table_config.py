@@ -24,10 +24,11 @@ class TableDataConfig:
         positive: The class to be found, of two; none takes the one that reads so (bad, yes, 1 ...), else the rarer.
         duration: Column of the time under observation, for survival; the target then says whether the event came.
         kinds: Kinds of columns where the guess is wrong, such as `{zip: category, grade: ordinal}`: number, category,
-            ordinal, date, text, identifier, constant or drop; the last four are left out.
+            ordinal, date, text, identifier, constant or drop; the last four are left out. The levels of an ordinal
+            can be given, as `{size: small < middle < big}`.
         drop: Columns that the model must not see.
         group_column: Column of what must stay in one part, such as the patient or the customer; not a feature.
-        time_column: Column by which the split goes: the newest rows are the test; stays a feature.
+        time_column: Column of numbers or dates by which the split goes: the newest rows are the test; stays a feature.
         split_column: Column that says train, val or test; not a feature.
         val_fraction: Part of the training rows kept for validation when the source has no part for it.
         test_fraction: Part of all rows kept for the test when the source has no part for it.
@@ -65,7 +66,8 @@ class TableDataConfig:
         check(2 <= self.max_categories <= 10_000, "data.max_categories", "between 2 and 10000", self.max_categories)
         check(self.stream_rows >= 1, "data.stream_rows", "at least 1", self.stream_rows)
         for kind in self.kinds.values():
-            check(kind in KINDS, "data.kinds", f"among {', '.join(KINDS)}", kind)
+            known = kind in KINDS or ("<" in kind and all(level.strip() for level in kind.split("<")))
+            check(known, "data.kinds", f"among {', '.join(KINDS)}, or levels such as low < middle < high", kind)
         alone = self.group_column is None or self.time_column is None
         check(alone, "data.group_column", "none where data.time_column splits", self.group_column)
         survival = self.problem != "survival" or self.duration is not None

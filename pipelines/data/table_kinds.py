@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from pipelines.data.table_values import MOSTLY, date_format, decimal_mark, numbers, texts
 from pipelines.errors import UserError
 
 # Kinds that the model does not see.
 LEFT_OUT = ("text", "identifier", "constant", "drop")
-MOSTLY = 0.95
 # Fewer rows than this say nothing about whether a column only numbers them.
 FEW = 20
-_ID_NAME = re.compile(r"(^|[_. ])(id|uuid|guid|rownames?|row_?(no|nr|number)|index|key)$|^unnamed: 0$", re.I)
+# Between the levels of an ordinal, from low to high.
+ORDER = "<"
+_ID_NAME = re.compile(
+    r"(?:^|[_. ])(?i:id|uuid|guid|rownames?|row_?(?:no|nr|number)|index|key)$"
+    r"|(?<=[a-z])(?:I[Dd]|UID|U[Uu][Ii][Dd]|G[Uu][Ii][Dd]|Key)$"
+    r"|^(?i:unnamed: 0|(?:patient|customer|client|passenger|subject|user|member|account|loan|case|record|sample)id)$"
+)
+_ONE_OF_MANY = re.compile(
+    r"(patient|subject|participant|customer|client|person|user|member|household)([_. ]?(id|no|nr|number|key|code))?",
+    re.I,
+)
 _GRADE = re.compile(r"([A-Za-z])(\d{1,2})")
 
 
-def guess(column: pd.Series) -> str:
-    """The kind of a column: number, category, ordinal, date, text, identifier or constant."""
+def guess(column: pd.Series, whole: pd.Series | None = None, rows: int = 0) -> str:
+    """The kind of a column: number, category, ordinal, date, text, identifier or constant.
+
+    Args:
+        column: Of the training part.
+        whole: The same column in all rows of the source, by which identifiers are told; none takes `column`.
+        rows: How many rows the source has, where `whole` is a sample of them.
+
+    Raises:
+        UserError: A cell holds several values.
+    """
     present = column.dropna()
-    distinct = present.nunique()
+    distinct = distinct_values(column)
     if column.nunique(dropna=False) <= 1:
         return "constant"
     if pd.api.types.is_bool_dtype(column.dtype) or distinct <= 2:
@@ -32,23 +50,41 @@ def guess(column: pd.Series) -> str:
         return "date"
     if isinstance(column.dtype, pd.CategoricalDtype):
         return "ordinal" if column.dtype.ordered else "category"
+    everywhere = column if whole is None else whole
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return "identifier" if _numbers_rows(column, distinct) else "number"
-    texts = present.astype(str)
-    if numbers(texts).notna().mean() >= MOSTLY:
-        return "identifier" if _ID_NAME.search(str(column.name)) and distinct == len(column) else "number"
-    if dates(texts.iloc[: 50 * FEW]).notna().mean() >= MOSTLY:
+        return "identifier" if _numbers_rows(everywhere, rows) else "number"
+    found = texts(present)
+    if numbers(found, decimal_mark(found)).notna().mean() >= MOSTLY:
+        named = _ID_NAME.search(str(column.name)) is not None
+        return "identifier" if named and everywhere.nunique() == len(everywhere) else "number"
+    if all(date_format(some)[1] >= MOSTLY for some in (found.iloc[: 50 * FEW], found)):
         return "date"
     if distinct > FEW and distinct > 0.5 * len(present):
-        return "text" if texts.str.split().str.len().mean() > 3 else "identifier"
-    return "ordinal" if _grades(texts.unique()) else "category"
+        return "text" if found.str.split().str.len().mean() > 3 else "identifier"
+    return "ordinal" if _grades(found.unique()) else "category"
 
 
-def _numbers_rows(column: pd.Series, distinct: int) -> bool:
-    """Whether the values only tell the rows apart."""
-    if distinct < len(column) or len(column) < FEW or not pd.api.types.is_integer_dtype(column.dtype):
+def distinct_values(column: pd.Series) -> int:
+    """How many values there are, but for missing ones.
+
+    Raises:
+        UserError: A cell holds several values.
+    """
+    try:
+        return int(column.nunique())
+    except TypeError:
+        raise UserError(
+            f"the column {column.name!r} holds lists or other things of several values: one value a cell is expected; "
+            f"leave it out with --data.drop '[{column.name}]'"
+        ) from None
+
+
+def _numbers_rows(column: pd.Series, rows: int) -> bool:
+    """Whether the values only tell the rows apart: none stands twice, and the name says so or they leave no gaps."""
+    if len(column) < FEW or not pd.api.types.is_integer_dtype(column.dtype) or column.nunique() < len(column):
         return False
-    return _ID_NAME.search(str(column.name)) is not None or int(column.max() - column.min()) + 1 == distinct
+    span = int(column.max()) - int(column.min()) + 1
+    return _ID_NAME.search(str(column.name)) is not None or span <= max(rows, len(column))
 
 
 def _grades(levels: np.ndarray) -> bool:
@@ -60,44 +96,38 @@ def _grades(levels: np.ndarray) -> bool:
     return len(levels) >= 0.8 * len(letters) * len(digits)
 
 
-def numbers(column: pd.Series) -> pd.Series:
-    """Text such as `$1,200` or `12 %` as float64; what is no number becomes NaN."""
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return column.astype(np.float64).replace([np.inf, -np.inf], np.nan)
-    plain = column.astype(str).str.replace(r"[$€£%\s]|,(?=\d{3}\b)", "", regex=True)
-    return pd.to_numeric(plain, errors="coerce").astype(np.float64).replace([np.inf, -np.inf], np.nan)
-
-
-def dates(column: pd.Series) -> pd.Series:
-    """Dates as datetime64; what is none becomes NaT."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            moments = pd.to_datetime(column, errors="coerce", utc=True)
-        except (ValueError, TypeError):
-            return pd.Series(pd.NaT, index=column.index)
-    return moments.dt.tz_localize(None)
-
-
-def texts(column: pd.Series) -> pd.Series:
-    """Categories as text, 1.0 as 1; missing ones as None."""
-    if pd.api.types.is_float_dtype(column.dtype):
-        values = [None if pd.isna(x) else f"{x:.0f}" if float(x).is_integer() else str(x) for x in column]
-    else:
-        values = [None if pd.isna(x) else str(x).strip() for x in column]
-    return pd.Series(values, index=column.index, dtype=object)
-
-
-def kinds_of(frame: pd.DataFrame, overruled: Mapping[str, str]) -> dict[str, str]:
-    """The kind of each column.
+def kinds_of(
+    frame: pd.DataFrame, overruled: Mapping[str, str], whole: pd.DataFrame | None = None, rows: int = 0
+) -> dict[str, str]:
+    """The kind of each column; `whole` and `rows` as in `guess`.
 
     Raises:
-        UserError: A column that was named is not there.
+        UserError: A column that was named is not there, or a cell holds several values.
     """
     unknown = sorted(set(overruled) - set(frame.columns))
     if unknown:
         raise UserError(f"data.kinds: there is no column {unknown[0]!r} among the features; there are {listed(frame)}")
-    return {name: overruled.get(name) or guess(frame[name]) for name in frame.columns}
+    named = {name: "ordinal" if ORDER in kind else kind for name, kind in overruled.items()}
+    return {
+        name: named.get(name) or guess(frame[name], None if whole is None else whole[name], rows)
+        for name in frame.columns
+    }
+
+
+def orders_of(overruled: Mapping[str, str]) -> dict[str, list[str]]:
+    """The levels from low to high of each column for which the user gave them."""
+    return {name: [level.strip() for level in kind.split(ORDER)] for name, kind in overruled.items() if ORDER in kind}
+
+
+def repeated(frame: pd.DataFrame, kinds: Mapping[str, str]) -> list[str]:
+    """A remark on each column that seems to name whom a row is of, where they have several rows."""
+    return [
+        f"{name} names {distinct:,} in {len(frame):,} rows: to keep the rows of each in one part, give "
+        f"--data.group_column {name}"
+        for name, kind in kinds.items()
+        if kind != "drop" and _ONE_OF_MANY.fullmatch(str(name))
+        and FEW < (distinct := distinct_values(frame[name])) < frame[name].count()
+    ]  # fmt: skip
 
 
 def listed(frame: pd.DataFrame, limit: int = 20) -> str:

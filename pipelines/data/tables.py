@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipelines.data import summary as summaries
-from pipelines.data import table_kinds, table_stream
-from pipelines.data.sources import PARTS, check_broken
+from pipelines.data import table_kinds, table_split, table_stream
+from pipelines.data.sources import check_broken
 from pipelines.data.split import folds as deal
-from pipelines.data.split import stratified
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_encode import Encoder
 from pipelines.data.table_leaks import leaks
@@ -110,25 +109,26 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     if raw.duration is not None and config.duration is None:
         config = replace(config, duration=raw.duration)
     columns = target_columns(raw, config)
+    as_read = raw.parts.get("train", raw.parts.get("all"))
     _without_target(raw, columns, config)
     training = raw.parts.get("train", raw.parts.get("all"))
-    if training is None:
+    if training is None or as_read is None:
         raise UserError(f"data.source {config.source} has no training part")
+    check_drop(config, training)
     target = target_of(training, columns, config)
     values = {part: target_values(frame, target, config.source) for part, frame in raw.parts.items()}
-    notes = list(raw.notes)
+    notes = [*raw.notes, *target.notes(config)]
     away = {*columns, *config.drop, *raw.drop, config.duration, config.group_column, config.split_column}
     features = {part: frame.drop(columns=[c for c in frame if c in away]) for part, frame in raw.parts.items()}
-    absent = sorted(set(config.drop) - set(training.columns))
-    if absent:
-        raise UserError(f"data.drop: there is no column {absent[0]!r}; there are {table_kinds.listed(training)}")
-    if features[next(iter(features))].shape[1] == 0:
+    names = [name for name in training if name not in away]
+    if not names:
         raise UserError("no column is left to predict from: all are the target, dropped, or only for the split")
-    hashes = {part: _hashes(frame, values[part]) for part, frame in features.items()}
-    index = _split(raw, target, values, hashes, config, seed, notes)
+    hashes = {part: table_split.hashes(frame, values[part], names) for part, frame in features.items()}
+    index, own = table_split.split(raw, target, values, hashes, config, seed, notes)
     origin, chosen = index["train"]
-    kinds = table_kinds.kinds_of(features[origin].iloc[chosen], config.kinds)
-    encoder = Encoder.fit(features[origin].iloc[chosen], kinds, config.numbers, config.max_categories)
+    learned = features[origin].iloc[chosen]
+    kinds = table_kinds.kinds_of(learned, config.kinds, as_read)
+    encoder = Encoder.fit(learned, kinds, config.numbers, config.max_categories, table_kinds.orders_of(config.kinds))
     target = fitted(target, values[origin][chosen])
     parts = {
         part: TablePart(
@@ -141,9 +141,20 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     }
     if raw.drop:
         notes.append(f"left out, since they give {columns[0]} away: {', '.join(raw.drop)}")
-    notes += table_kinds.describe(kinds)
+    notes += [*table_kinds.describe(kinds), *encoder.notes()]
+    if config.group_column is None:
+        notes += table_kinds.repeated(learned, kinds)
     notes += leaks(encoder, parts["train"], target, seed)
     by_part = {part: [hashes[o][i] for i in chosen] for part, (o, chosen) in index.items()}
+    dealt = None
+    if folds and config.time_column is not None:
+        notes.append("model.folds is off: it would deal rows to folds, but data.time_column keeps their order")
+    elif folds and "val" in own:
+        notes.append("model.folds is off: the source has a validation part of its own")
+    elif folds:
+        spread = np.concatenate([strata(values[o][i], target) for o, i in (index["train"], index["val"])])
+        keys = [key for part in ("train", "val") for key in table_split.keys(raw, hashes, config, *index[part])]
+        dealt = deal(spread, folds, seed=seed + 4, groups=keys)
     summary = summaries.DataSummary(
         {part: counts(one, target) for part, one in parts.items()},
         raw.skipped,
@@ -151,15 +162,6 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
         summaries.fingerprint(by_part, {part: one.values for part, one in parts.items()}),
         notes,
     )
-    dealt = None
-    if folds:
-        if config.time_column is not None:
-            raise UserError(
-                "model.folds deals rows to folds, but data.time_column keeps their order: --model.folds false"
-            )
-        spread = np.concatenate([strata(values[o][i], target) for o, i in (index["train"], index["val"])])
-        keys = [key for part in ("train", "val") for key in _keys(raw, hashes, config, *index[part])]
-        dealt = deal(spread, folds, seed=seed + 4, groups=keys)
     return TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary, dealt)
 
 
@@ -169,10 +171,15 @@ def load_test_tables(config: TableDataConfig, samples: Samples, spec: Mapping[st
     Raises:
         UserError: The source cannot be used, or has a class that the model does not know.
     """
+    target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
+    # What splits the rows of the training is not needed here.
+    config = replace(
+        config, target=",".join(target.columns), duration=target.duration, group_column=None, time_column=None,
+        split_column=None,
+    )  # fmt: skip
     raw = load(config, config.source, samples)
     if "test" in raw.parts:
         raw.parts = {"test": raw.parts["test"]}
-    target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
     for name in [*target.columns, *([target.duration] if target.duration else [])]:
         for frame in raw.parts.values():
             if name not in frame:
@@ -181,7 +188,7 @@ def load_test_tables(config: TableDataConfig, samples: Samples, spec: Mapping[st
     frame = pd.concat(raw.parts.values(), ignore_index=True)
     values = target_values(frame, target, f"data {config.source}")
     part = TablePart(frame, encoder.encode(frame), values, [f"row {i}" for i in range(len(frame))])
-    summary = summaries.DataSummary({"test": counts(part, target)}, raw.skipped, [], "", raw.notes)
+    summary = summaries.DataSummary({"test": counts(part, target)}, raw.skipped, None, "", raw.notes)
     return TableParts(part, part, part, encoder, target, spec["kinds"], summary, None, spec["decisions"])
 
 
@@ -193,6 +200,17 @@ def counts(part: TablePart, target: Target) -> dict[str, int]:
         events = int(part.values[:, 1].sum())
         return {"event": events, "censored": len(part) - events}
     return dict.fromkeys(target.columns, len(part))
+
+
+def check_drop(config: TableDataConfig, frame: pd.DataFrame) -> None:
+    """Raises when a column that is to be dropped is not there.
+
+    Raises:
+        UserError: It is not.
+    """
+    absent = sorted(set(config.drop) - set(frame.columns))
+    if absent:
+        raise UserError(f"data.drop: there is no column {absent[0]!r}; there are {table_kinds.listed(frame)}")
 
 
 def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) -> None:
@@ -217,81 +235,3 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
         raw, config.max_broken,
         f"{len(raw.skipped)} rows of {config.source} cannot be used, more than data.max_broken = {config.max_broken}",
     )  # fmt: skip
-
-
-def _hashes(frame: pd.DataFrame, values: np.ndarray) -> list[bytes]:
-    """A hash of each row and its target."""
-    plain = frame.apply(lambda column: table_kinds.texts(column).fillna("") if column.dtype == object else column)
-    of_rows = pd.util.hash_pandas_object(plain, index=False).to_numpy(np.uint64)
-    keys = np.column_stack([of_rows, np.ascontiguousarray(values).view(np.uint64).reshape(len(values), -1)])
-    return [row.tobytes() for row in keys]
-
-
-def _split(
-    raw: RawTable,
-    target: Target,
-    values: Mapping[str, np.ndarray],
-    hashes: Mapping[str, list[bytes]],
-    config: TableDataConfig,
-    seed: int,
-    notes: list[str],
-) -> dict[str, tuple[str, np.ndarray]]:
-    """For each part the source's part that it comes from, and the numbers of its rows."""
-    origin = "train" if "train" in values else "all"
-    frame = raw.parts[origin]
-    spread = strata(values[origin], target)
-
-    def cut(among: np.ndarray, fraction: float, salt: int) -> tuple[np.ndarray, np.ndarray]:
-        if config.time_column is not None:
-            moments = frame[config.time_column].iloc[among]
-            if table_kinds.guess(moments) == "date":
-                moments = table_kinds.dates(moments)
-            order = among[np.argsort(moments.to_numpy(), kind="stable")]
-            return np.split(order, [len(order) - round(fraction * len(order))])
-        keys = _keys(raw, hashes, config, origin, among)
-        chosen = stratified(spread[among], fraction, seed=seed + salt, groups=keys)
-        return among[~chosen], among[chosen]
-
-    copies = len(frame) - len(set(hashes[origin]))
-    if copies:
-        together = " and stay in the same part" if config.group_column is None and config.time_column is None else ""
-        notes.append(f"{copies} rows are copies of others{together}")
-    rest = np.arange(len(frame))
-    index: dict[str, tuple[str, np.ndarray]] = {part: (part, np.arange(len(raw.parts[part]))) for part in raw.parts}
-    if config.split_column is not None and origin == "all":
-        said = frame[config.split_column].astype(str).str.strip().str.lower().map(PARTS)
-        if said.isna().any():
-            strange = frame[config.split_column][said.isna()].iloc[0]
-            raise UserError(f"data.split_column {config.split_column}: expected train, val or test, got {strange!r}")
-        rest = np.flatnonzero(said == "train")
-        index |= {part: ("all", np.flatnonzero(said == part)) for part in ("val", "test") if (said == part).any()}
-    index.pop("all", None)
-    for part, fraction, salt in (("test", config.test_fraction, 1), ("val", config.val_fraction, 2)):
-        if part not in index:
-            rest, chosen = cut(rest, fraction, salt)
-            index[part] = (origin, chosen)
-    if config.limit is not None and config.limit < len(rest):
-        kept = stratified(spread[rest], config.limit / len(rest), seed=seed + 3)
-        rest = rest[kept]
-    index["train"] = (origin, rest)
-    for part, (_, chosen) in index.items():
-        if not len(chosen):
-            raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few rows")
-    if target.problem == "classes":
-        present = set(np.unique(values[origin][rest]).tolist())
-        for part, (of, chosen) in index.items():
-            absent = sorted(set(np.unique(values[of][chosen]).tolist()) - present)
-            if absent:
-                raise UserError(
-                    f"class {target.classes[absent[0]]!r} is in the {part} part, but not in the training part"
-                )
-    return {part: index[part] for part in ("train", "val", "test")}
-
-
-def _keys(
-    raw: RawTable, hashes: Mapping[str, list[bytes]], config: TableDataConfig, origin: str, among: np.ndarray
-) -> list[Any]:
-    """What must stay together: the group of each row, or the row itself with its copies."""
-    if config.group_column is not None:
-        return raw.parts[origin][config.group_column].iloc[among].astype(str).tolist()
-    return [hashes[origin][i] for i in among]

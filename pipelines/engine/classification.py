@@ -158,7 +158,10 @@ def about(summary: DataSummary, classes: Sequence[str]) -> Section:
                   f"{len(summary.duplicates)} samples stand in two parts: test scores may be too good.")
         )  # fmt: skip
     else:
-        section.blocks.append(Text("No sample stands in two parts."))
+        looked = summary.duplicates is not None
+        section.blocks.append(
+            Text("No sample stands in two parts." if looked else "Samples in two parts were not looked for.")
+        )
     return section
 
 

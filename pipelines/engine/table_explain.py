@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.data import table_kinds
 from pipelines.data.table_encode import Encoder
 from pipelines.data.table_target import Target
 from pipelines.data.tables import TablePart
@@ -127,10 +126,10 @@ def partial_dependence(
     column = next(c for c in encoder.columns if c.name == name)
     rows = frame.head(CURVE_ROWS)
     if column.kind == "number":
-        plain = table_kinds.numbers(frame[name]).dropna()
-        values: list[Any] = np.unique(np.quantile(plain, np.linspace(0.02, 0.98, POINTS))).tolist()
+        plain = column.values(frame[name])
+        values: list[Any] = np.unique(np.nanquantile(plain, np.linspace(0.02, 0.98, POINTS))).tolist()
     elif column.kind == "date":
-        moments = table_kinds.dates(frame[name]).dropna().sort_values()
+        moments = column.dates(frame[name]).dropna().sort_values()
         values = (
             moments.iloc[np.linspace(0, len(moments) - 1, POINTS).astype(int)].astype(str).drop_duplicates().tolist()
         )
@@ -145,7 +144,7 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
         raise UserError("explain of single rows is for classes and numbers; without tables it shows the test part")
     blocks: list[Block] = []
     for file in files:
-        name, frame = frame_of(file)
+        name, frame, _ = frame_of(file)
         frame = frame.head(SHOWN - len(blocks) // 2)
         if not len(frame):
             break
@@ -164,7 +163,7 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
             said = [f"{names[j]} = {_cell(frame[names[j]].iloc[i])}" for j in order]
             unit = "log-odds" if target.problem == "classes" else "standard deviations"
             figure = figures.bars(said, shares[i][order], f"share in {label}, {unit}")
-            caption = f"{name}, row {i}: what speaks for and against {label}."
+            caption = f"{name}, row {frame.index[i]}: what speaks for and against {label}."
             blocks.append(Picture(f"row_{len(blocks) // 2}", figure, caption, caption))
             blocks.append(
                 Table(("column", "share"), [(s, f"{v:+.3f}") for s, v in zip(said, shares[i][order], strict=True)])

@@ -41,6 +41,8 @@ def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Rows for each row of each input: a file, a DataFrame, a dictionary or a list of dictionaries."""
+    from pathlib import Path
+
     from pipelines.data.table_encode import Encoder
     from pipelines.data.table_target import Target
     from pipelines.errors import UserError
@@ -48,37 +50,43 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
     target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
     for source in inputs:
         try:
-            name, frame = frame_of(source)
+            name, frame, skipped = frame_of(source)
             x = encoder.encode(frame)
         except UserError as error:
-            yield {"input": str(source), "error": str(error)}
+            yield {"input": str(source) if isinstance(source, (str, Path)) else "row", "error": str(error)}
             continue
         _tell_drift(name, frame, x, encoder)
-        for start in range(0, len(frame), EVALUATION_BATCH):
-            block = x[start : start + EVALUATION_BATCH]
-            rows = _rows(model, spec, target, encoder, block)
-            for number, row in enumerate(rows, start):
-                yield {"input": f"{name}:{number}" if len(frame) > 1 or name else "row", **row}
+        # The index of the frame numbers the rows of the file: what it lacks are the rows that cannot be read, in order.
+        known, total = set(frame.index), len(frame) + len(skipped)
+        broken = zip((i for i in range(total) if i not in known), skipped, strict=True)
+        faults = {i: f"{where}: {fault}" for i, (where, fault) in broken}
+        starts = range(0, len(frame), EVALUATION_BATCH)
+        blocks = (_rows(model, spec, target, encoder, x[start : start + EVALUATION_BATCH]) for start in starts)
+        answers_of = (row for block in blocks for row in block)
+        for number in range(total):
+            row = {"error": faults[number]} if number in faults else next(answers_of)
+            yield {"input": f"{name}:{number}", **row}
 
 
-def frame_of(source: Any) -> tuple[str, Any]:
+def frame_of(source: Any) -> tuple[str, Any, list[tuple[str, str]]]:
+    """Name and rows of an input, and the rows of it that cannot be read."""
     from pathlib import Path
 
     import pandas as pd
 
-    from pipelines.data.table_sources import read_file
+    from pipelines.data.table_sources import RawTable, from_value, read_file
     from pipelines.errors import UserError
 
-    if isinstance(source, pd.DataFrame):
-        return "row", source.reset_index(drop=True)
-    if isinstance(source, Mapping):
-        return "row", pd.DataFrame([source])
-    if isinstance(source, list):
-        return "row", pd.DataFrame(source)
+    if isinstance(source, (pd.DataFrame, Mapping, list)):
+        rows = pd.DataFrame([source] if isinstance(source, Mapping) else source)
+        return "row", from_value(rows, "input").parts["all"], []
+    if isinstance(source, RawTable):
+        return "row", source.parts["all"], source.skipped
     path = Path(source)
     if not path.is_file():
         raise UserError(f"input not found: {source}")
-    return path.name, read_file(path).parts["all"]
+    raw = read_file(path)
+    return path.name, raw.parts["all"], raw.skipped
 
 
 def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any) -> None:

@@ -64,12 +64,13 @@ def _rates(labels: np.ndarray, said: np.ndarray) -> tuple[float, float]:
 
 def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     """Name and mask of each group of the test rows: the categories of a column, or bands of its numbers."""
-    from pipelines.data import table_kinds
+    from pipelines.data import table_values
 
     values, known = data.test.frame[column], data.train.frame[column]
     if data.kinds.get(column) == "number":
-        plain = table_kinds.numbers(values).to_numpy()
-        edges = np.unique(np.quantile(table_kinds.numbers(known).dropna(), np.linspace(0, 1, BANDS + 1)[1:-1]))
+        learned = next(one for one in data.encoder.columns if one.name == column)
+        plain = learned.values(values)
+        edges = np.unique(np.nanquantile(learned.values(known), np.linspace(0, 1, BANDS + 1)[1:-1]))
         band = np.searchsorted(edges, plain, side="left")
         ends = [
             f"up to {edges[0]:g}",
@@ -77,7 +78,7 @@ def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
             f"above {edges[-1]:g}",
         ]
         return [(ends[i], (band == i) & ~np.isnan(plain)) for i in range(len(ends))]
-    texts = table_kinds.texts(values)
+    texts = table_values.texts(values)
     names = texts.value_counts().index[:GROUPS_UP_TO]
     return [(str(name), (texts == name).to_numpy()) for name in names]
 

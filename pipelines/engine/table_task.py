@@ -73,6 +73,7 @@ def load_data(config: TableConfig, samples: Samples) -> TableParts:
         config.model.folds, config.model.ensemble = False, 1
     folds = config.model.ensemble if config.model.folds and config.model.own else 0
     data = load_tables(config.data, samples, seed=config.run.seed, folds=folds)
+    config.model.folds = config.model.folds and not (folds and data.folds is None)
     if config.fit.imbalance != "none" and data.target.problem != "classes":
         raise UserError(f"fit.imbalance {config.fit.imbalance} needs classes, but {data.target.columns[0]} is none")
     if config.decide.calibration == "isotonic" and len(data.target.classes) != 2:

@@ -242,7 +242,7 @@ BROKEN = [
     (["--data.problem", "survival"], None, "data.duration must be"), (["--data.problem", "clases"], None, "did you mean classes"),
     (["--data.group_column", "nothing"], None, "no column 'nothing'"), (["--data.positive", "2"], None, "data.positive must be one of two"),
     (["--data.group_column", "job", "--data.time_column", "income"], None, "data.group_column must be none"),
-    (["--data.time_column", "income"], None, "--model.folds false"),
+    (["--data.time_column", "job"], None, "data.time_column job: neither numbers nor dates"),
     (["--imbalance", "focal"], None, "focal is not for tables"), (["--model", "tabmm"], None, "model.builder must be tabm"),
     (["--ensemble", "1"], None, "model.ensemble must be at least 2"), (["--members", "0"], None, "model.members"),
     (["--model.dropout", "1"], None, "model.dropout"), (["--model.embedding", "none_"], None, "one of piecewise, periodic, none"),

@@ -26,6 +26,28 @@ def test_groups_are_never_torn(rows, seed):
     assert not set(groups[chosen]) & set(groups[~chosen])
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.floats(0, 0.9), st.integers(0, 1000))
+def test_single_samples_are_the_first_of_each_class_in_seeded_order(labels, fraction, seed):
+    labels = np.array(labels)
+    chosen = stratified(labels, fraction, seed=seed)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        wanted = max(fraction * len(rows), 1 if fraction > 0 and len(rows) >= 3 else 0)
+        number = min(int(wanted + 0.5), len(rows) - 1)
+        order = np.random.default_rng([seed, int(label)]).permutation(len(rows))
+        assert set(rows[order[:number]]) == set(rows[chosen[rows]])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_large_group_does_not_leave_the_part_empty(seed):
+    groups = np.repeat(["H1", "H2", "H3", "H4"], [1000, 120, 100, 80])
+    chosen = stratified(np.zeros(1300, int), 0.2, seed=seed, groups=groups.tolist())
+    assert set(groups[chosen]) == {"H2", "H3", "H4"}
+    few = stratified(np.zeros(1300, int), 0.01, seed=seed, groups=groups.tolist())
+    assert set(groups[few]) == {"H4"}
+
+
 def test_seed_decides():
     labels = np.repeat([0, 1], 50)
     assert (stratified(labels, 0.3, seed=1) == stratified(labels, 0.3, seed=1)).all()

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
-from pipelines.data import table_kinds
-from pipelines.data.table_encode import Encoder, Scale
+from pipelines.data import table_kinds, table_values
+from pipelines.data.table_columns import Scale
+from pipelines.data.table_config import TableDataConfig
+from pipelines.data.table_encode import Encoder
 from pipelines.errors import UserError
 
 DAYS = pd.date_range("2020-01-01", periods=60, freq="17D")
@@ -54,18 +56,66 @@ def test_kinds_are_guessed():
         (pd.Categorical(["low", "high", "mid"] * 10, ["low", "mid", "high"], ordered=True), "ordinal"),
         ([f"C{i % 7}" for i in range(30)], "ordinal"), (["x1", "y20", "z3", "a9"] * 9, "category"),
         (np.random.default_rng(0).permutation(100), "identifier"), (np.arange(100) * 3, "number"),
+        (["T1", "T2", "T3", "T4"] * 9, "ordinal"), (["1-2", "3-4", "5-6"] * 9, "category"), (["18-25", "26-35", "36-45"] * 9, "category"),
+        (pd.date_range("2020-01-09", periods=90).strftime("%d/%m/%Y"), "date"), (["2020-01-01", "2020-01-01 10:00:00", "2021-01-01"] * 9, "date"),
+        ([f"{i},{i % 90:02d}" for i in range(60)], "number"),
     ],
 )  # fmt: skip
 def test_kind_of(values, kind):
     assert table_kinds.guess(pd.Series(values, name="c")) == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("PassengerId", np.arange(1, 801), "identifier"), ("CustomerID", np.arange(800) * 7, "identifier"), ("customerid", np.arange(800) * 7, "identifier"),
+        ("userKey", np.arange(800) * 7, "identifier"), ("paid", np.arange(800) * 7, "number"), ("nr", np.arange(800), "identifier"),
+        ("patient_id", np.arange(800) // 2, "number"),
+    ],
+)  # fmt: skip
+def test_identifiers_are_told_by_all_rows(name, values, kind):
+    whole = pd.DataFrame({name: np.random.default_rng(0).permutation(values)})
+    assert table_kinds.kinds_of(whole.head(500), {}, whole) == {name: kind}
+    assert table_kinds.kinds_of(whole.head(500), {}, rows=800) == {name: kind}
+
+
+def test_ordinals_have_an_order():
+    def levels(cells, **options):
+        frame = pd.DataFrame({"size": cells})
+        kinds = {"size": options.get("kind", "ordinal")}
+        found = Encoder.fit(frame, table_kinds.kinds_of(frame, kinds), "robust", 64, table_kinds.orders_of(kinds))
+        return found.columns[0].levels, found.notes()
+
+    assert levels(["medium", "low", "high"] * 9) == (["low", "medium", "high"], ["size rises as low < medium < high"])
+    assert levels(["L", "S", "XL", "M"] * 9)[0] == ["S", "M", "L", "XL"]
+    assert levels(["c", "10", "b", "2"] * 9)[0] == ["2", "10", "b", "c"]
+    assert levels(["c", "a", "b"] * 9, kind="b < a < c")[0] == ["b", "a", "c"]
+    with pytest.raises(UserError, match="size also has the level 'a'; given are b < c"):
+        levels(["c", "a", "b"] * 9, kind="b<c")
+    with pytest.raises(ValueError, match=r"data\.kinds must be among"):
+        TableDataConfig(kinds={"size": "a <"})
+
+
+def test_dates_and_decimal_commas_are_read_as_in_training():
+    days = pd.date_range("2020-01-01", periods=400)
+    train = pd.DataFrame({"day": days.strftime("%d/%m/%Y"), "price": [f"{i},5" for i in range(400)]})
+    found = Encoder.from_json(json.loads(json.dumps(encoder(train).to_json())))
+    assert {c.name: c.kind for c in found.columns} == {"day": "date", "price": "number"}
+    assert found.notes() == ["day has dates with the day first", "price has decimal commas"]
+    expected = (days - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    for i in (1, 40, 399):
+        one = train[i : i + 1]
+        assert [c.values(one[c.name])[0] for c in found.columns] == [expected[i], i + 0.5]
+    other = pd.DataFrame({"day": days.astype(str), "price": np.arange(400) + 0.5})
+    np.testing.assert_array_equal(found.encode(other), found.encode(train))
+
+
 def test_text_numbers_and_dates():
-    got = table_kinds.numbers(pd.Series(["$1,200.5", "12 %", "-3", "x", "1,5", None]))
+    got = table_values.numbers(pd.Series(["$1,200.5", "12 %", "-3", "x", "1,5", None]))
     np.testing.assert_array_equal(got.isna(), [False, False, False, True, True, True])
     assert got[:3].tolist() == [1200.5, 12, -3]
-    assert table_kinds.dates(pd.Series(["2020-02-01", "no"])).isna().tolist() == [False, True]
-    assert table_kinds.texts(pd.Series([1.0, np.nan, 2.5])).tolist() == ["1", None, "2.5"]
+    assert table_values.dates(pd.Series(["2020-02-01", "no"])).isna().tolist() == [False, True]
+    assert table_values.texts(pd.Series([1.0, np.nan, 2.5])).tolist() == ["1", None, "2.5"]
 
 
 @settings(max_examples=30, deadline=None)

