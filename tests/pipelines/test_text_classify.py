@@ -103,6 +103,7 @@ def test_predict_reads_texts_files_and_tables(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     found = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["label"] for row in found[:2]] == ["good", "good"]
+    assert [row["input"] for row in found[1:5]] == ["note.txt", "broken.txt", "more.csv line 2", "more.csv line 3"]
     assert "not UTF-8" in found[2]["error"]
     assert [found[3]["label"], found[4]["error"], found[5]["error"]] == ["bad", "empty text", ""]
     assert [found[6]["label"], found[7]["error"]] == ["bad", "empty text"]
@@ -137,6 +138,24 @@ def test_explain_colours_the_words_that_count(trained, tmp_path):
     page = (run / "figures" / "explanations_1.html").read_text(encoding="utf-8")
     strongest = max(page.split("<mark")[1:], key=lambda part: float(part.partition(")")[0].rpartition(", ")[2]))
     assert ">superb" in strongest
+
+
+def test_texts_of_another_encoding_are_named(trained, tmp_path):
+    run, _ = trained
+    (tmp_path / "latin.csv").write_bytes("text\ngood Störung\nlovely\n".encode("latin-1"))
+    (tmp_path / "latin.txt").write_bytes(b"\xff")
+    done = cli("predict", run, "latin.csv", "a \udcff", "b" * 300, "--out", "p.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = list(csv.DictReader((tmp_path / "p.csv").open(encoding="utf-8")))
+    assert [row["text"][:13] for row in found] == ["good St\\udcf6", "lovely", "a \\udcff", "b" * 13]
+    assert [bool(row["error"]) for row in found] == [True, False, True, False]
+    done = cli("explain", run, "latin.csv", "latin.txt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "skipped latin.csv line 2: not valid Unicode" in done.stderr
+    assert "skipped latin.txt: not UTF-8" in done.stderr
+    done = cli("explain", run, "latin.txt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none of the inputs could be read" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["savedmodel", "onnx"])
