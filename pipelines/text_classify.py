@@ -112,28 +112,31 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
 
     classes, kind = len(data.classes), config.fit.imbalance
 
-    def reader(part: Any, weighted: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+    def reader(part: Any, weighted: bool) -> tuple[Any, Any, np.ndarray]:
         windows = data.reader.windows(part.texts)
         weights, goal = windows.share * len(windows.ids) / len(part.texts), targets(part.labels, classes)
         if weighted and not data.several:
             weights = weights * class_weights(part.labels, classes, kind)[part.labels][windows.owner]
+        if weighted and kind == "oversample":  # what counts more is drawn more often
+            weights = np.ones(len(windows.ids))
 
         def read(indices: Any) -> tuple[Any, ...]:
             return windows.read(indices), goal[windows.owner[indices]], weights[indices].astype(np.float32)
 
-        return read, windows.owner, np.array([len(ids) for ids in windows.ids])
+        return read, windows, np.array([len(ids) for ids in windows.ids])
 
     signature: list[Any] = [((None,), np.int32), ((classes,), np.float32), ((), np.float32)]
-    read, owner, lengths = reader(data.train, True)
+    read, windows, lengths = reader(data.train, True)
     chances = None
     if kind == "oversample":
-        chances = draw_probabilities(data.train.labels[owner], classes)
+        chances = draw_probabilities(data.train.labels, classes)[windows.owner] * windows.share
+        chances = chances / chances.sum()
     stream = Stream(
-        read, signature, len(owner), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances,
+        read, signature, len(lengths), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances,
         lengths=lengths,
     )  # fmt: skip
-    read, owner, _ = reader(data.val, False)
-    return stream, ordered(read, signature, len(owner), batch_size=BATCH)
+    read, _, lengths = reader(data.val, False)
+    return stream, ordered(read, signature, len(lengths), batch_size=BATCH)
 
 
 def finish(config: Config, data: TextParts, model: Any) -> tuple[Any, dict[str, Any]]:
@@ -235,10 +238,7 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
     from pipelines.models.text_predict import logits_of, probabilities
 
     reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
-    if arguments:
-        texts = readable(given(arguments), MOST_EXPLAINED)
-    else:
-        texts = load_data(config).test.texts[:EXPLAINED]
+    texts = readable(given(arguments), MOST_EXPLAINED) if arguments else load_data(config).test.texts[:EXPLAINED]
     chances = probabilities(logits_of(model, reader, texts), spec["several"])
     best = chances.argmax(1)
     leads = [f"{classes[k]} {row[k]:.0%}:" for k, row in zip(best, chances, strict=True)]
@@ -249,8 +249,8 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
 TASK = Task(
     "text_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
-    inputs_help="texts, text files, tables with a column of texts, folders or globs of these, or - for texts on standard "
-    "input, one a line",
+    inputs_help="texts, text files, tables with a column of texts, folders or globs of these, or - for texts on "
+    "standard input, one a line",
     example=example, phases=phases, load_test=load_test, explain=explain, finish=finish,
 )  # fmt: skip
 train = TASK.train

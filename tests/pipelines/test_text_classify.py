@@ -9,6 +9,11 @@ import pytest
 from command_line import RUN_FILES, check_killed_run, files_of, run_task
 
 from pipelines import text_classify
+from pipelines.data.summary import DataSummary
+from pipelines.data.text_inputs import NgramInput
+from pipelines.data.texts import Part, TextParts
+from pipelines.engine import cli as cli_options
+from pipelines.engine import fit
 from pipelines.errors import UserError
 
 GOOD = ["good", "great", "lovely", "fine", "superb"]
@@ -271,6 +276,57 @@ def test_long_texts_and_rare_classes(tmp_path):
     run = train(tmp_path, data=str(tmp_path / "d.csv"), length=24, imbalance="weights", epochs=8, baselines=False)
     assert run.metrics["test"]["metrics"]["balanced_accuracy"]["value"] > 0.9
     assert run.predict("x " * 500_000)[0]["label"] in ("good", "bad")
+
+
+def parts(train, val, kind="none", length=8, **options):
+    """Options and data of (text, number of the class) pairs, read as n-grams in windows of so many words."""
+    config = cli_options.from_keywords(
+        text_classify.Config, {"imbalance": kind, "batch_size": 8, "length": length, **options}
+    )
+    both = [Part([t for t, _ in p], np.array([y for _, y in p]), [str(i) for i in range(len(p))]) for p in (train, val)]
+    summary = DataSummary({}, [], [], "", [])
+    reader = NgramInput.learn(both[0].texts, size=2**16, length=length, overlap=0.0)
+    return config, TextParts(both[0], both[1], both[1], ("a", "b"), False, summary, [], reader)
+
+
+def test_windows_of_a_class_are_drawn_as_often_as_those_of_another():
+    """Ten windows a text in one class, one in the other, which is also three times as frequent; one text is longer."""
+    long, short = " ".join(["word"] * 80), "a short text"
+    train = [(long, 0)] * 2 + [(f"{long} {long}", 0)] + [(short, 1)] * 9
+    stream, _ = text_classify.batches(*parts(train, train, "oversample"))
+    drawn = np.zeros(2)
+    for epoch in range(60):
+        stream.seek(epoch, 0)
+        for _, goal, weights in stream.dataset:
+            assert (weights.numpy() == 1).all()
+            drawn += goal.numpy().sum(0)
+    assert drawn.sum() >= 60 * 40
+    np.testing.assert_allclose(drawn / drawn.sum(), 0.5, atol=0.04)
+
+
+def test_texts_of_validation_count_alike_whatever_their_length():
+    long = " ".join(["word"] * 160)
+    config, data = parts([(long, 0), ("short", 1)], [(long, 1), ("one", 0), ("two", 0), ("three", 0)])
+    _, validation = text_classify.batches(config, data)
+    ids = keras.Input((None,), dtype="int32")
+    pooled = keras.layers.GlobalMaxPooling1D()(keras.layers.Embedding(1001, 2)(ids))
+    model = keras.Model(
+        ids, keras.layers.Dense(2, "linear", True, "zeros", keras.initializers.Constant([1, 0]))(pooled)
+    )
+    fit.compile_model(model, config, text_classify.objective(config, data), steps=1)
+    assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("kind", ["weights", "effective-number", "focal", "oversample"])
+def test_a_rare_class_is_learned(kind):
+    pairs = [(text, int(label == "good")) for text, label in rows(480)]
+    rare = [pair for i, pair in enumerate(pairs[60:]) if pair[1] or i % 8 == 1]
+    config, data = parts(rare, pairs[:60], kind, learning_rate=1e-2, length=128)
+    model = text_classify.build_model(config, data)
+    stream, validation = text_classify.batches(config, data)
+    fit.compile_model(model, config, text_classify.objective(config, data), steps=4 * stream.steps_per_epoch)
+    model.fit(stream.dataset, epochs=4, verbose=0)
+    assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] > 0.96
 
 
 @pytest.mark.parametrize(

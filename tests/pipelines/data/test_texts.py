@@ -319,7 +319,12 @@ def test_texts_to_explain_are_the_readable_ones(capsys):
              text_files.Given("d", error="not UTF-8"), text_files.Given("e", "two"), text_files.Given("f", "three")]  # fmt: skip
     assert text_files.readable(given, 2) == ["one", "two"]
     said = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in said] == ["skipped b", "skipped c", "skipped d", "only the first 2 texts are taken"]
+    assert [line.split(":")[0] for line in said] == [
+        "skipped b",
+        "skipped c",
+        "skipped d",
+        "only the first 2 texts are taken",
+    ]
     with pytest.raises(UserError, match="none of the inputs"):
         text_files.readable(given[1:4], 2)
 
