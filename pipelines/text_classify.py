@@ -183,12 +183,13 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
         result = multilabel.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
     else:
         result = classification.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
-    result.sections[-1].blocks.extend(text_report.near_duplicates(data))
+    blocks, result.tables[text_report.SIMILAR_FILE] = text_report.near_duplicates(data)
+    result.sections[-1].blocks.extend(blocks)
     if config.model.baselines and data.train is not data.test:
         own = config.model.builder
         result.sections.insert(1, text_report.baselines(data, chances, own, **options))
-        if not data.several:
-            result.sections.append(text_report.suspicious(data, chances))
+        section, result.tables[text_report.ISSUES_FILE] = text_report.suspicious(data, chances)
+        result.sections.append(section)
     return result
 
 

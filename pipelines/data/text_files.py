@@ -162,7 +162,7 @@ def _table_texts(path: Path) -> Iterator[Given]:
         raise UserError(f"{path} has no column named {' or '.join(TEXT_NAMES)} (it has {', '.join(names)})")
     for name, row in rows:
         place = printable(str(path.parent / name))
-        yield Given(place, error=row) if isinstance(row, str) else Given(place, row.get(column))
+        yield Given(place, error=row) if isinstance(row, str) else Given(place, row.get(str(column)))
 
 
 def readable(inputs: Iterable[Given], limit: int) -> list[str]:

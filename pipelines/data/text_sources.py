@@ -210,13 +210,13 @@ def _from_pairs(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str
             several = is_list if several is None else several
             if is_list != several:
                 raise UserError(f"{name}: some labels are lists and some are not")
-            value = sorted(_plain(x, name) for x in label) if is_list else _plain(label, name)
-            reason = fault(text) or next(filter(None, map(bad_unicode, value if is_list else [value])), None)
+            plain = sorted(_plain(x, name) for x in (label if is_list else [label]))
+            reason = fault(text) or next(filter(None, map(bad_unicode, plain)), None)
             if reason is not None:
                 raw.skipped.append((name, reason))
                 continue
             rows.texts.append(text)
-            rows.labels.append(value)
+            rows.labels.append(plain if is_list else plain[0])
             rows.names.append(name)
     raw.several = bool(several)
     return raw

@@ -1,12 +1,14 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
 from command_line import RUN_FILES, check_killed_run, files_of, run_task
+from sklearn.metrics import log_loss
 
 from pipelines import text_classify
 from pipelines.data.summary import DataSummary
@@ -15,6 +17,8 @@ from pipelines.data.texts import Part, TextParts
 from pipelines.engine import cli as cli_options
 from pipelines.engine import fit
 from pipelines.errors import UserError
+from pipelines.models.text_builders import calibrate
+from pipelines.models.text_predict import logits_of, probabilities
 
 GOOD = ["good", "great", "lovely", "fine", "superb"]
 BAD = ["bad", "awful", "poor", "dull", "dreadful"]
@@ -76,7 +80,7 @@ def trained(tmp_path_factory):
 
 def test_run_directory_is_whole(trained):
     run, done = trained
-    assert files_of(run) == RUN_FILES
+    assert files_of(run) == RUN_FILES | {"label_issues.csv"}
     assert "skipped data.csv line 162: empty text" in done.stderr
     assert "temperature" in done.stderr
     assert "Warning" not in done.stderr
@@ -95,6 +99,12 @@ def test_report_shows_words_baselines_and_doubts(trained):
     for words in ("Baselines", "TF-IDF + logistic regression", "always the most frequent", "Suspicious labels",
                   "rgba(0, 114, 178", "No text is nearly the same"):  # fmt: skip
         assert words in page
+    issues = list(csv.DictReader((run / "label_issues.csv").open(encoding="utf-8")))
+    lines = list(csv.reader((run.parents[2] / "data.csv").open(encoding="utf-8")))
+    for row in issues:
+        assert lines[int(row["sample"].removeprefix("data.csv line ")) - 1] == [row["text"], row["label"]]
+        assert row["sample"] in page
+    assert issues
 
 
 def test_predict_reads_texts_files_and_tables(trained, tmp_path):
@@ -201,7 +211,10 @@ def test_several_labels(tmp_path):
     both, none = run.predict("a superb and awful story", "the actor was with it")
     assert both["label"] == "bad|good"
     assert none["label"] == ""
-    assert "Baselines" in run.directory.report.read_text(encoding="utf-8")
+    page = run.directory.report.read_text(encoding="utf-8")
+    assert "Baselines" in page
+    assert "Suspicious labels" in page
+    assert "Reliability diagram" in page
     with pytest.raises(UserError, match="none or focal"):
         train(tmp_path, data=str(tmp_path / "d.jsonl"), imbalance="oversample")
 
@@ -289,6 +302,14 @@ def parts(train, val, kind="none", length=8, **options):
     return config, TextParts(both[0], both[1], both[1], ("a", "b"), False, summary, [], reader)
 
 
+def fitted(config, data, epochs):
+    model = text_classify.build_model(config, data)
+    stream, _ = text_classify.batches(config, data)
+    fit.compile_model(model, config, text_classify.objective(config, data), steps=epochs * stream.steps_per_epoch)
+    model.fit(stream.dataset, epochs=epochs, verbose=0)
+    return model
+
+
 def test_windows_of_a_class_are_drawn_as_often_as_those_of_another():
     """Ten windows a text in one class, one in the other, which is also three times as frequent; one text is longer."""
     long, short = " ".join(["word"] * 80), "a short text"
@@ -317,15 +338,32 @@ def test_texts_of_validation_count_alike_whatever_their_length():
     assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_calibration_lowers_the_log_loss(several):
+    """A model that is far too sure of itself: one text in five has the other label."""
+    noisy = [(text, int((label == "good") != (i % 5 == 0))) for i, (text, label) in enumerate(rows(160))]
+    config, data = parts(noisy[80:], noisy[:80], length=128)
+    if several:
+        train, val = (replace(part, labels=np.eye(2, dtype=np.float32)[part.labels]) for part in (data.train, data.val))
+        data = replace(data, several=True, train=train, val=val)
+    model = fitted(config, data, 1)
+    assert calibrate(model, 0.1)
+    before = probabilities(logits_of(model, data.reader, data.val.texts), several)
+    model, _ = text_classify.finish(config, data, model)
+    after = probabilities(logits_of(model, data.reader, data.val.texts), several)
+    np.testing.assert_array_equal(before > 0.5, after > 0.5)
+    truth = data.val.labels if several else np.eye(2)[data.val.labels]
+    losses = [log_loss(truth.ravel(), chances.ravel()) for chances in (before, after)]
+    assert losses[1] < losses[0]
+
+
 @pytest.mark.parametrize("kind", ["weights", "effective-number", "focal", "oversample"])
 def test_a_rare_class_is_learned(kind):
     pairs = [(text, int(label == "good")) for text, label in rows(480)]
     rare = [pair for i, pair in enumerate(pairs[60:]) if pair[1] or i % 8 == 1]
     config, data = parts(rare, pairs[:60], kind, learning_rate=1e-2, length=128)
-    model = text_classify.build_model(config, data)
-    stream, validation = text_classify.batches(config, data)
-    fit.compile_model(model, config, text_classify.objective(config, data), steps=4 * stream.steps_per_epoch)
-    model.fit(stream.dataset, epochs=4, verbose=0)
+    model = fitted(config, data, 4)
+    _, validation = text_classify.batches(config, data)
     assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] > 0.96
 
 
