@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from pipelines.data.texts import TextParts
 
-EXPLAINED = 8
+EXPLAINED = 8  # texts of the test part, where none are given
+MOST_EXPLAINED = 100
 # Learning rates that suit each kind of model; another kind has its optimizer's default.
 RATES = {"ngrams": 2e-3, "cnn": 1e-3, "transformer": 5e-4, "kerashub": 5e-5}
 
@@ -111,28 +112,31 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
 
     classes, kind = len(data.classes), config.fit.imbalance
 
-    def reader(part: Any, weighted: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+    def reader(part: Any, weighted: bool) -> tuple[Any, Any, np.ndarray]:
         windows = data.reader.windows(part.texts)
         weights, goal = windows.share * len(windows.ids) / len(part.texts), targets(part.labels, classes)
         if weighted and not data.several:
             weights = weights * class_weights(part.labels, classes, kind)[part.labels][windows.owner]
+        if weighted and kind == "oversample":  # what counts more is drawn more often
+            weights = np.ones(len(windows.ids))
 
         def read(indices: Any) -> tuple[Any, ...]:
             return windows.read(indices), goal[windows.owner[indices]], weights[indices].astype(np.float32)
 
-        return read, windows.owner, np.array([len(ids) for ids in windows.ids])
+        return read, windows, np.array([len(ids) for ids in windows.ids])
 
     signature: list[Any] = [((None,), np.int32), ((classes,), np.float32), ((), np.float32)]
-    read, owner, lengths = reader(data.train, True)
+    read, windows, lengths = reader(data.train, True)
     chances = None
     if kind == "oversample":
-        chances = draw_probabilities(data.train.labels[owner], classes)
+        chances = draw_probabilities(data.train.labels, classes)[windows.owner] * windows.share
+        chances = chances / chances.sum()
     stream = Stream(
-        read, signature, len(owner), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances,
+        read, signature, len(lengths), batch_size=config.fit.batch_size, seed=config.run.seed, probabilities=chances,
         lengths=lengths,
     )  # fmt: skip
-    read, owner, _ = reader(data.val, False)
-    return stream, ordered(read, signature, len(owner), batch_size=BATCH)
+    read, _, lengths = reader(data.val, False)
+    return stream, ordered(read, signature, len(lengths), batch_size=BATCH)
 
 
 def finish(config: Config, data: TextParts, model: Any) -> tuple[Any, dict[str, Any]]:
@@ -179,19 +183,20 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
         result = multilabel.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
     else:
         result = classification.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
-    result.sections[-1].blocks.extend(text_report.near_duplicates(data))
+    blocks, result.tables[text_report.SIMILAR_FILE] = text_report.near_duplicates(data)
+    result.sections[-1].blocks.extend(blocks)
     if config.model.baselines and data.train is not data.test:
         own = config.model.builder
         result.sections.insert(1, text_report.baselines(data, chances, own, **options))
-        if not data.several:
-            result.sections.append(text_report.suspicious(data, chances))
+        section, result.tables[text_report.ISSUES_FILE] = text_report.suspicious(data, chances)
+        result.sections.append(section)
     return result
 
 
-def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
-    from pipelines.data.text_files import raw_texts
+def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
+    from pipelines.data.text_files import given
 
-    return list(raw_texts(arguments))
+    return list(given(arguments))
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
@@ -203,38 +208,38 @@ def example(spec: dict[str, Any], generator: Any) -> Any:
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """A row for each text: its class with its chance, or its labels, and the chance of each class."""
     from pipelines.data import text_inputs
+    from pipelines.data.text_files import printable
     from pipelines.models.text_predict import predict_raw
 
     reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
-    for text, chances in predict_raw(model, reader, spec["several"], inputs):
+    for item, chances in predict_raw(model, reader, spec["several"], inputs):
+        row = {"input": item.name, "text": printable(item.text) if isinstance(item.text, str) else None}
         if isinstance(chances, str):
-            yield {"text": text if isinstance(text, str) else repr(text), "label": None, "error": chances}
+            yield {**row, "label": None, "error": chances}
             continue
         shares = {f"p_{name}": round(float(p), 6) for name, p in zip(classes, chances, strict=True)}
         if spec["several"]:
-            yield {
-                "text": text,
-                "label": "|".join(n for n, p in zip(classes, chances, strict=True) if p > 0.5),
-                **shares,
-            }
+            label = "|".join(n for n, p in zip(classes, chances, strict=True) if p > 0.5)
+            yield {**row, "label": label, **shares}
             continue
         best = int(chances.argmax())
-        yield {"text": text, "label": classes[best], "confidence": round(float(chances[best]), 6), **shares}
+        yield {**row, "label": classes[best], "confidence": round(float(chances[best]), 6), **shares}
 
 
 def columns(spec: dict[str, Any]) -> list[str]:
     confidence = [] if spec["several"] else ["confidence"]
-    return ["text", "label", *confidence, *(f"p_{name}" for name in spec["classes"]), "error"]
+    return ["input", "text", "label", *confidence, *(f"p_{name}" for name in spec["classes"]), "error"]
 
 
 def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
     """Integrated gradients for the predicted class of each text, drawn on its words."""
     from pipelines.data import text_inputs
+    from pipelines.data.text_files import given, readable
     from pipelines.inspect.text_report import explained
     from pipelines.models.text_predict import logits_of, probabilities
 
     reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
-    texts = inputs(spec, arguments) if arguments else load_data(config).test.texts[:EXPLAINED]
+    texts = readable(given(arguments), MOST_EXPLAINED) if arguments else load_data(config).test.texts[:EXPLAINED]
     chances = probabilities(logits_of(model, reader, texts), spec["several"])
     best = chances.argmax(1)
     leads = [f"{classes[k]} {row[k]:.0%}:" for k, row in zip(best, chances, strict=True)]
@@ -245,7 +250,8 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
 TASK = Task(
     "text_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
-    inputs_help="texts, text files, tables with a column of texts, or - for texts on standard input, one a line",
+    inputs_help="texts, text files, tables with a column of texts, folders or globs of these, or - for texts on "
+    "standard input, one a line",
     example=example, phases=phases, load_test=load_test, explain=explain, finish=finish,
 )  # fmt: skip
 train = TASK.train

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pipelines.data.sources import choose
+from pipelines.engine.apply import expand
+from pipelines.engine.console import say
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
 EXTENSIONS = {".txt", ".text", ".md"}
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 TEXT_NAMES = ("text", "sentence", "review", "content", "document", "body", "message", "comment", "tweet")
+LONGEST_PATTERN = 1024
+# Rows of a table that are looked at to know its columns: in JSON each row may have others.
+LOOKED_AT = 1000
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -36,17 +43,43 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 def fault(text: Any) -> str | None:
     """Why this is no text that can be classified, or none."""
-    if isinstance(text, Unreadable):
-        return text.reason
     if not isinstance(text, str):
         return f"not a text, but {type(text).__name__}"
-    if not text.strip():
-        return "empty text"
+    return "empty text" if not text.strip() else bad_unicode(text)
+
+
+def bad_unicode(text: str) -> str | None:
+    """Why this cannot be written as UTF-8, or none; bytes of another encoding are lone surrogates here."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         return f"not valid Unicode: character {error.start} is {error.object[error.start]!r}"
     return None
+
+
+def printable(text: str) -> str:
+    """The text with an escape for each character that cannot be written as UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `predict` is given as a text.
+
+    Args:
+        name: File, and line or row where there are several texts in it; `text` for a text itself.
+        text: It; what is none has a `fault`.
+        error: Why it could not be read.
+    """
+
+    name: str
+    text: Any = None
+    error: str = ""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it cannot be classified, or none."""
+        return self.error or fault(self.text)
 
 
 def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
@@ -56,67 +89,100 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
         UserError: The file as a whole cannot be read.
     """
     suffix = path.suffix.lower()
+    kinds = {".parquet": _parquet_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}
     try:
-        if suffix == ".parquet":
-            yield from _parquet_rows(path)
-        elif suffix in (".jsonl", ".ndjson"):
-            yield from _json_rows(path)
-        else:
-            yield from _csv_rows(path)
+        for place, row in kinds.get(suffix, _csv_rows)(path):
+            yield f"{printable(path.name)} {place}", row
     except (OSError, ValueError) as error:
         raise UserError(f"data.source {path} cannot be read: {one_line(error)}") from None
 
 
-def raw_texts(arguments: Sequence[str]) -> Iterator[Any]:
-    """What the arguments of `predict` stand for: text files, folders of them, tables, `-`, and else texts themselves.
+def look_ahead(
+    rows: Iterable[tuple[str, dict[str, Any] | str]],
+) -> tuple[list[str], Iterator[tuple[str, dict[str, Any] | str]]]:
+    """The columns of the first readable rows, in their order, and all rows."""
+    rest, seen, columns, readable = iter(rows), [], dict[str, None](), 0
+    while readable < LOOKED_AT and (item := next(rest, None)) is not None:
+        seen.append(item)
+        if isinstance(item[1], dict):
+            columns.update(dict.fromkeys(item[1]))
+            readable += 1
+    return list(columns), chain(seen, rest)
+
+
+def given(arguments: Sequence[str]) -> Iterator[Given]:
+    """What the arguments of `predict` stand for: text files, tables, folders and globs of these, `-`, else texts.
 
     Raises:
-        UserError: A table has no column of texts.
+        UserError: Nothing is found under the name of a file, or a table has no column of texts.
     """
     for argument in arguments:
-        path = Path(argument) if 0 < len(argument) < 1024 and "\0" not in argument else None
         if argument == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
-        elif path is not None and path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS)
-            if not files:
-                raise UserError(f"no text files in the folder {argument}")
-            yield from map(_or_reason, files)
-        elif path is not None and path.is_file():
-            yield from _table_texts(path) if path.suffix.lower() in TABLES else [_or_reason(path)]
-        elif path is not None and path.suffix.lower() in (EXTENSIONS | TABLES) and " " not in argument:
+            for number, line in enumerate(sys.stdin.buffer, start=1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
+                yield Given(f"standard input line {number}", text.rstrip("\r\n"))
+        elif os.path.isfile(argument):
+            yield from _of_file(Path(argument))
+        elif os.path.isdir(argument) or _is_pattern(argument):
+            for name in expand([argument], EXTENSIONS | TABLES, "texts or tables"):
+                try:
+                    yield from _of_file(Path(name))
+                except UserError as error:  # a table of something else may lie among the texts
+                    yield Given(printable(name), error=str(error))
+        elif _is_name(argument):
             raise UserError(f"input not found: {argument}")
         else:
-            yield argument
+            yield Given("text", argument)
 
 
-def _or_reason(path: Path) -> Any:
+def _is_pattern(argument: str) -> bool:
+    usable = len(argument) < LONGEST_PATTERN and "\0" not in argument
+    return usable and bool(glob.glob(argument, recursive=True))
+
+
+def _is_name(argument: str) -> bool:
+    suffix = os.path.splitext(argument)[1].lower()
+    return suffix in EXTENSIONS | TABLES and not any(map(str.isspace, argument))
+
+
+def _of_file(path: Path) -> Iterator[Given]:
+    if path.suffix.lower() in TABLES:
+        yield from _table_texts(path)
+        return
     try:
-        return read_text(path)
+        yield Given(printable(str(path)), read_text(path))
     except ValueError as error:
-        return Unreadable(f"{path}: {error}")
+        yield Given(printable(str(path)), error=str(error))
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """An input that could not be read as a text, and why."""
+def _table_texts(path: Path) -> Iterator[Given]:
+    names, rows = look_ahead(rows_of(path))
+    column = choose(names, None, TEXT_NAMES, "text_column", path)
+    if names and column is None:
+        raise UserError(f"{path} has no column named {' or '.join(TEXT_NAMES)} (it has {', '.join(names)})")
+    for name, row in rows:
+        place = printable(str(path.parent / name))
+        yield Given(place, error=row) if isinstance(row, str) else Given(place, row.get(str(column)))
 
-    reason: str
 
-    def __repr__(self) -> str:
-        return self.reason
+def readable(inputs: Iterable[Given], limit: int) -> list[str]:
+    """The first texts of these; what cannot be read is named and left out.
 
-
-def _table_texts(path: Path) -> Iterator[Any]:
-    column = None
-    for name, row in rows_of(path):
-        if isinstance(row, str):
-            yield Unreadable(f"{name}: {row}")
-            continue
-        column = column or choose(list(row), None, TEXT_NAMES, "text_column", path)
-        if column is None:
-            raise UserError(f"{path} has no column named {' or '.join(TEXT_NAMES)} (it has {', '.join(row)})")
-        yield row.get(column)
+    Raises:
+        UserError: None could be read.
+    """
+    texts: list[str] = []
+    for item in inputs:
+        if len(texts) == limit:
+            say(f"only the first {limit} texts are taken")
+            break
+        if item.reason is None:
+            texts.append(item.text)
+        else:
+            say(f"skipped {item.name}: {item.reason}")
+    if not texts:
+        raise UserError("none of the inputs could be read")
+    return texts
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
@@ -140,14 +206,14 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
                         raise UserError(
                             f"data.source {path} line {line}: a quotation mark is opened and never closed"
                         ) from None
-                    yield f"{path.name} line {line}", str(error)
+                    yield f"line {line}", str(error)
                     continue
                 if columns is None:
                     columns = [name.strip() for name in cells]
                 elif cells and len(cells) != len(columns):
-                    yield f"{path.name} line {line}", f"expected {len(columns)} cells, got {len(cells)}"
+                    yield f"line {line}", f"expected {len(columns)} cells, got {len(cells)}"
                 elif cells:
-                    yield f"{path.name} line {line}", dict(zip(columns, cells, strict=True))
+                    yield f"line {line}", dict(zip(columns, cells, strict=True))
     finally:
         csv.field_size_limit(limit)
 
@@ -157,7 +223,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            name = f"{path.name} line {number}"
+            name = f"line {number}"
             try:
                 row = json.loads(line)
             except ValueError as error:
@@ -166,12 +232,12 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
             yield name, row if isinstance(row, dict) else f"not a JSON object, but {type(row).__name__}"
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
     import pyarrow.parquet as pq
 
     number = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             for row in batch.to_pylist():
-                yield f"{path.name} row {number}", row
+                yield f"row {number}", row
                 number += 1

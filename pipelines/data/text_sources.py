@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from pipelines.data import samples, sources
-from pipelines.data.text_files import EXTENSIONS, TABLES, TEXT_NAMES, fault, read_text, rows_of
+from pipelines.data.text_files import (
+    EXTENSIONS,
+    TABLES,
+    TEXT_NAMES,
+    bad_unicode,
+    fault,
+    look_ahead,
+    printable,
+    read_text,
+    rows_of,
+)
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,17 +78,18 @@ def _table(path: Path, config: TextDataConfig) -> Raw:
     if path.suffix.lower() not in TABLES:
         raise UserError(f"data.source {config.source}: a file must be one of {', '.join(sorted(TABLES))}")
     raw = Raw({})
-    several = config.label_separator is not None
-    columns: tuple[str, str, str | None, str | None] | None = None
-    for name, row in rows_of(path):
-        if isinstance(row, str):
-            raw.skipped.append((name, row))
+    several = True if config.label_separator is not None else None  # the first row with a label decides
+    names, rows_read = look_ahead(rows_of(path))
+    columns = _columns(names, config, path) if names else None
+    for name, row in rows_read:
+        if isinstance(row, str) or columns is None:
+            raw.skipped.append((name, str(row)))
             continue
-        if columns is None:
-            columns = _columns(list(row), config, path)
-            several = several or isinstance(row.get(columns[1]), list)
         text, label, split, group = columns
-        labels = _labels(row.get(label), config.label_separator, several)
+        value = row.get(label)
+        if several is None and not _missing(value):
+            several = isinstance(value, list)
+        labels = _labels(value, config.label_separator, bool(several))
         part = sources.PARTS.get(str(row.get(split, "")).strip().lower()) if split else "all"
         reason = fault(row.get(text))
         if reason is None and isinstance(labels, str):
@@ -98,7 +110,7 @@ def _table(path: Path, config: TextDataConfig) -> Raw:
         raise UserError(f"data.source {path} has no row with a text and a label{reasons}")
     if columns and columns[2] and "train" not in raw.parts:
         raise UserError(f"data.source {path}: column {columns[2]!r} names no row train")
-    raw.several = several
+    raw.several = bool(several)
     return raw
 
 
@@ -117,18 +129,27 @@ def _columns(names: list[str], config: TextDataConfig, path: Path) -> tuple[str,
     return text, label, split, sources.choose(names, config.group_column, (), "group_column", path)
 
 
+def _missing(value: Any) -> bool:
+    """Whether this is what stands for no label: null, not-a-number or nothing."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
 def _labels(value: Any, separator: str | None, several: bool) -> list[str] | str:
     """The labels in a cell, or the reason why there are none."""
     if isinstance(value, list):
         if not several:
-            return "a list of labels, but the first row has a single one"
-        return [str(label).strip() for label in value if str(label).strip()]
-    text = "" if value is None else str(value).strip()
-    if several and separator is not None:
-        return [label.strip() for label in text.split(separator) if label.strip()]
-    if several:
-        return "a single label, but the first row has a list of them"
-    return [text] if text and text.lower() != "nan" else "no label"
+            return "a list of labels, but the rows before have a single one"
+        found = [str(label).strip() for label in value if not _missing(label)]
+    elif separator is not None:
+        found = [] if _missing(value) else [x.strip() for x in str(value).split(separator) if x.strip()]
+    elif _missing(value) or str(value).strip().lower() == "nan":
+        return "no label"
+    elif several:
+        return "a single label, but the rows before have a list of them"
+    else:
+        found = [str(value).strip()]
+    broken = next((reason for label in found if (reason := bad_unicode(label))), None)
+    return f"its label is {broken}" if broken else found
 
 
 def _folder(root: Path) -> Raw:
@@ -142,7 +163,9 @@ def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
     part = RawPart()
     for sub in sources.subfolders(folder):
         found, others = sources.files_below(sub, EXTENSIONS)
-        name = sub.relative_to(root).as_posix()
+        name = printable(sub.relative_to(root).as_posix())
+        if reason := bad_unicode(sub.name):
+            raise UserError(f"the name of the class folder {name} is {reason}")
         if sub.name == NO_CLASS:
             raw.notes.append(f"{len(found)} texts in {name} have no class and are left out")
             continue
@@ -153,12 +176,13 @@ def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
                 reason = fault(text)
             except ValueError as error:
                 reason = str(error)
+            place = printable(path.relative_to(root).as_posix())
             if reason is not None:
-                raw.skipped.append((path.relative_to(root).as_posix(), reason))
+                raw.skipped.append((place, reason))
                 continue
             part.texts.append(text)
             part.labels.append(sub.name)
-            part.names.append(path.relative_to(root).as_posix())
+            part.names.append(place)
     if not part.texts:
         raise sources.no_class_folders(folder, EXTENSIONS, "texts", "text.txt")
     return part
@@ -180,16 +204,19 @@ def _from_pairs(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str
             if isinstance(text, np.str_):
                 text = str(text)
             is_list = isinstance(label, (list, tuple, set, frozenset))
+            if not is_list and pd.api.types.is_scalar(label) and (pd.isna(label) or label == ""):
+                raw.skipped.append((name, "no label"))
+                continue
             several = is_list if several is None else several
             if is_list != several:
                 raise UserError(f"{name}: some labels are lists and some are not")
-            value = sorted(_plain(x, name) for x in label) if is_list else _plain(label, name)
-            reason = fault(text)
+            plain = sorted(_plain(x, name) for x in (label if is_list else [label]))
+            reason = fault(text) or next(filter(None, map(bad_unicode, plain)), None)
             if reason is not None:
                 raw.skipped.append((name, reason))
                 continue
             rows.texts.append(text)
-            rows.labels.append(value)
+            rows.labels.append(plain if is_list else plain[0])
             rows.names.append(name)
     raw.several = bool(several)
     return raw
@@ -197,8 +224,8 @@ def _from_pairs(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str
 
 def _plain(label: Any, name: str) -> str:
     value = label.item() if isinstance(label, np.generic) else label
-    value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    if isinstance(value, float) and value == int(value):
+    value = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, (str, int)) or value == "":
         raise UserError(f"{name}: a label must be a text or a whole number, got {label!r}")
@@ -253,5 +280,7 @@ def _tfds(name: str) -> Raw:
     parts: dict[str, tuple[list[Any], list[Any]]] = {}
     for split, part in sources.tfds_splits(builder, name):
         rows = [(row[keys[0]], row[keys[1]]) for row in tfds.as_numpy(builder.as_dataset(split=split))]
-        parts[part] = ([x for x, _ in rows], [classes[int(y)] if classes else y for _, y in rows])
+        # The number -1 stands for a label that is kept secret.
+        labels = [y if classes is None else classes[int(y)] if y >= 0 else None for _, y in rows]
+        parts[part] = ([x for x, _ in rows], labels)
     return _from_pairs(parts, name, classes)

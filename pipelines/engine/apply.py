@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import json
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -103,17 +104,16 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> It
         UserError: Nothing is found under a name.
     """
     for name in arguments:
-        path = Path(name)
         if not name:  # an unset variable of the shell; as a path it would be the current folder
             raise UserError("input not found: the name is empty")
         if name == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        elif path.is_dir():
-            found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in suffixes)
+        elif os.path.isdir(name):  # unlike a Path's methods, these do not mind a name that is too long
+            found = sorted(str(p) for p in Path(name).rglob("*") if p.suffix.lower() in suffixes)
             if not found:
                 raise UserError(f"no {what} in the folder {name}")
             yield from found
-        elif path.exists():
+        elif os.path.exists(name):
             yield name
         else:
             matches = sorted(glob.glob(name, recursive=True))

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn import metrics as sk
 
+from pipelines.engine import figures
 from pipelines.engine.classification import Show, about, shown
-from pipelines.engine.report import Block, Headline, Section, Table
+from pipelines.engine.evaluate import BINS
+from pipelines.engine.report import Block, Headline, Picture, Section, Table
 from pipelines.engine.train import Assessment
 from pipelines.errors import UserError
+from pipelines.inspect.calibration import Reliability, reliability
 from pipelines.metrics import Estimate, bootstrap
 
 if TYPE_CHECKING:
     from pipelines.data.summary import DataSummary
 
 THRESHOLD = 0.5
-MAIN = ("micro_f1", "macro_f1", "subset_accuracy", "average_precision")
+MAIN = ("micro_f1", "macro_f1", "subset_accuracy", "average_precision", "expected_calibration_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,7 @@ class MultiLabel:
         classes: K names.
         metrics: Name to value and 95 % interval.
         per_class: K rows of precision, recall, F1, average precision and support; NaN where undefined.
+        reliability: The bins of the reliability diagram; each of the N * K decisions for or against a label is one.
         targets: (N, K) of 0 and 1.
         probabilities: float64 (N, K).
         resamples: Bootstrap resamples behind the intervals.
@@ -39,6 +43,7 @@ class MultiLabel:
     classes: tuple[str, ...]
     metrics: dict[str, Estimate]
     per_class: list[tuple[str, float, float, float, float, int]]
+    reliability: Reliability
     targets: np.ndarray
     probabilities: np.ndarray
     resamples: int
@@ -59,6 +64,7 @@ class MultiLabel:
             "per_class": [
                 {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows
             ],
+            "reliability": self.reliability.to_json(),
         }
 
 
@@ -68,7 +74,8 @@ def score(
     """Scores predictions; a label is given where its chance is above one half.
 
     F1 scores are as in scikit-learn (0 where undefined); the mean average precision is over the labels that some sample
-    has. F1 scores and subset accuracy have 95 % percentile bootstrap intervals over the samples.
+    has. `log_loss` and `expected_calibration_error` (Guo et al., 2017, 15 bins) are over all decisions for or against a
+    label. F1 scores and subset accuracy have 95 % percentile bootstrap intervals over the samples.
 
     Args:
         targets: (N, K) of 0 and 1.
@@ -110,9 +117,13 @@ def score(
                for k in range(len(classes))]  # fmt: skip
     estimates["average_precision"] = Estimate(float(np.nanmean(average)) if truth.any() else math.nan)
     estimates["hamming_loss"] = Estimate(float((truth != guess).mean()))
+    decisions = np.stack([1 - chances.ravel(), chances.ravel()], axis=1)
+    bins = reliability(truth.ravel().astype(int), decisions, BINS)
+    estimates["log_loss"] = Estimate(float(sk.log_loss(truth.ravel(), decisions, labels=[False, True])))
+    estimates["expected_calibration_error"] = Estimate(bins.error)
     names = tuple(map(str, classes))
     columns = (precision.tolist(), recall.tolist(), f1.tolist(), average, support.tolist())
-    return MultiLabel(names, estimates, list(zip(names, *columns, strict=True)), truth, chances, resamples)
+    return MultiLabel(names, estimates, list(zip(names, *columns, strict=True)), bins, truth, chances, resamples)
 
 
 def assess(
@@ -144,9 +155,17 @@ def _scores(result: MultiLabel) -> Section:
                  for name, *scores, support in result.per_class]  # fmt: skip
     columns = ("label", "precision", "recall", "F1", "average precision", "samples")
     caption = f"{len(result.targets):,} test samples; a label is given where its chance is above one half."
-    return Section(
-        "Test scores", [Table(("score", "value", ""), table, caption), Table(columns, per_class, "By label.")]
-    )
+    diagram = Picture(
+        "reliability", figures.reliability_diagram(result.reliability),
+        "All decisions for or against a label. Bars on the diagonal: a confidence of 90 % is right nine times in ten.",
+        "Reliability diagram",
+    )  # fmt: skip
+    blocks: list[Block] = [
+        Table(("score", "value", ""), table, caption),
+        Table(columns, per_class, "By label."),
+        diagram,
+    ]
+    return Section("Test scores", blocks)
 
 
 def _words(result: MultiLabel, row: np.ndarray) -> str:

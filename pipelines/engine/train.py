@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -33,6 +33,7 @@ class Assessment:
         predictions: One row a test sample.
         sections: Sections of the report.
         classes: Of a classification, the labels (N,), probabilities (N, K) and K names, for TensorBoard.
+        tables: Rows of further CSV files in the run's directory by their names; one without rows is not written.
     """
 
     metrics: dict[str, Any]
@@ -40,6 +41,7 @@ class Assessment:
     predictions: list[dict[str, Any]]
     sections: list[report.Section]
     classes: tuple[np.ndarray, np.ndarray, Sequence[str]] | None = None
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ def _finish(
     if config.tensorboard.enabled:
         tensorboard.write(run, config, trained, assessment, validation)
     write_csv(run.predictions, assessment.predictions)
+    for name, rows in assessment.tables.items():
+        if rows:
+            write_csv(run.path / name, rows)
     report.save_figures(run.figures, sections)
     report.write_report(
         run.report,

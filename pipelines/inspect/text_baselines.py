@@ -94,27 +94,47 @@ def ngrams(data: TextParts, generator: np.random.Generator) -> Baseline:
     return Baseline("n-grams", probabilities(logits_of(model, reader, data.test.texts), data.several), seconds)
 
 
+def can_be_folded(labels: np.ndarray, folds: int) -> bool:
+    """Whether texts with these labels can be cross-validated: no class may have a single text."""
+    if labels.ndim == 2:
+        return len(labels) >= folds
+    sizes = np.unique(labels, return_counts=True)[1]
+    return bool(sizes.min() > 1 and sizes.max() >= folds)
+
+
 def out_of_sample(texts: list[str], labels: np.ndarray, classes: int, folds: int) -> np.ndarray:
     """Chances (N, K) of texts from models that were not trained on them: cross-validated regressions on words.
 
-    A class with fewer texts than `folds` is left to chance in some of them.
+    Args:
+        texts: N texts.
+        labels: (N,) numbers of the classes, or (N, K) of 0 and 1, with a regression for each label. A class with
+            fewer texts than `folds` is left to chance in some of them.
+        classes: K.
+        folds: Parts that are left out in turn.
     """
     import warnings
 
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import KFold, StratifiedKFold
 
     chances = np.zeros((len(texts), classes))
     least = 1 if len(texts) < 1000 else 2
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]", min_df=least)
     features = words.fit_transform(texts)
+    splitter = StratifiedKFold if labels.ndim == 1 else KFold
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
-        parts = list(StratifiedKFold(folds, shuffle=True, random_state=0).split(texts, labels))
+        parts = list(splitter(folds, shuffle=True, random_state=0).split(texts, labels))
     for train, held_out in parts:
-        model = LogisticRegression(C=3.0, max_iter=300).fit(features[train], labels[train])
-        chances[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
+        if labels.ndim == 1:
+            model = LogisticRegression(C=3.0, max_iter=300).fit(features[train], labels[train])
+            chances[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
+            continue
+        chances[held_out] = labels[train].mean(0)
+        for k in np.flatnonzero(labels[train].min(0) != labels[train].max(0)):
+            model = LogisticRegression(C=3.0, max_iter=300).fit(features[train], labels[train, k])
+            chances[held_out, k] = model.predict_proba(features[held_out])[:, 1]
     return chances
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 # Characters of a text that are shown; explanations also read no further.
 SHOWN, CELL = 600, 200
 SUSPECTS, SIMILAR = 20, 20
-# Cross-validation for suspicious labels is left out above so many training texts.
+# So many training texts are cross-validated for suspicious labels.
 MOST_CHECKED, FOLDS = 20_000, 5
+SIMILAR_FILE, ISSUES_FILE = "near_duplicates.csv", "label_issues.csv"
 STEPS = 16
 
 
@@ -117,42 +118,94 @@ def _signed(estimate: Estimate) -> str:
     return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
 
 
-def near_duplicates(data: TextParts) -> list[Any]:
-    """Texts of one part that are almost the same as texts of another."""
+def near_duplicates(data: TextParts) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Texts of one part that are almost the same as texts of another: for the report, and all of them as rows."""
     if not data.similar:
-        return [Text("No text is nearly the same as one in another part.")]
+        return [Text("No text is nearly the same as one in another part.")], []
     parts = data.parts()
-    worst = sorted(data.similar, key=lambda pair: -pair[-1])[:SIMILAR]
-    rows = [
-        (f"{similarity:.2f}", first, cut(parts[first].texts[i], CELL), second, cut(parts[second].texts[j], CELL))
-        for first, i, second, j, similarity in worst
+    pairs = sorted(data.similar, key=lambda pair: -pair[-1])
+    found = [
+        {
+            "similarity": f"{similarity:.2f}",
+            "part": first,
+            "sample": parts[first].names[i],
+            "text": cut(parts[first].texts[i], CELL),
+            "part_2": second,
+            "sample_2": parts[second].names[j],
+            "text_2": cut(parts[second].texts[j], CELL),
+        }
+        for first, i, second, j, similarity in pairs
     ]
     touched = len({j for _, _, part, j, _ in data.similar if part == "test"}
                   | {i for part, i, _, _, _ in data.similar if part == "test"})  # fmt: skip
     caption = (
         f"{len(data.similar)} pairs of texts in different parts share most of their word triples; {touched} of "
-        f"{len(data.test.texts)} test texts are among them, and scores on these may be too good."
+        f"{len(data.test.texts)} test texts are among them, and scores on these may be too good. All are in "
+        f"{SIMILAR_FILE} of the run."
     )
-    return [Table(("similarity", "part", "text", "part", "text"), rows, caption)]
+    columns = ("similarity", "part", "sample", "text", "part", "sample", "text")
+    return [Table(columns, [tuple(row.values()) for row in found[:SIMILAR]], caption)], found
 
 
-def suspicious(data: TextParts, probabilities: np.ndarray) -> Section:
-    """Labels that are probably wrong: in training by cross-validation of a linear model, in the test by the model."""
+def suspicious(data: TextParts, probabilities: np.ndarray) -> tuple[Section, list[dict[str, Any]]]:
+    """Labels that are probably wrong, in training by cross-validation of a linear model, in the test by the model.
+
+    Args:
+        data: The texts.
+        probabilities: The model's on the test part, (N, K).
+
+    Returns:
+        A section for the report, and all of them as rows.
+    """
+    texts, labels = data.train.texts, data.train.labels
+    chosen = np.arange(len(texts))
+    if len(texts) > MOST_CHECKED:
+        chosen = np.sort(np.random.default_rng(0).choice(len(texts), MOST_CHECKED, replace=False))
     blocks: list[Any] = []
-    checked = [("test", data.test, probabilities, "this model")]
-    sizes = np.bincount(data.train.labels, minlength=len(data.classes))
-    if len(data.train.texts) <= MOST_CHECKED and sizes.min() > 1 and sizes.max() >= FOLDS:
-        chances = text_baselines.out_of_sample(data.train.texts, data.train.labels, len(data.classes), FOLDS)
-        checked.insert(0, ("training", data.train, chances, "a linear model in five-fold cross-validation"))
-    for name, part, chances, by in checked:
-        found = label_errors.suspects(part.labels, chances)
-        rows = [
-            (f"{margin:.2f}", data.classes[part.labels[i]], data.classes[seems], cut(part.texts[i], CELL))
-            for i, seems, margin in zip(found.indices[:SUSPECTS], found.suggested, found.margins, strict=False)
-        ]
-        caption = (
-            f"{len(found.indices)} of {len(part.labels)} {name} labels are doubted by {by} (confident learning); "
-            "the worst of them. Some are wrong labels, some are hard texts: read them."
-        )
-        blocks.append(Table(("margin", "label", "seems", "text"), rows, caption) if rows else Text(caption))
-    return Section("Suspicious labels", blocks)
+    rows: list[dict[str, Any]] = []
+    if text_baselines.can_be_folded(labels[chosen], FOLDS):
+        chances = text_baselines.out_of_sample([texts[i] for i in chosen], labels[chosen], len(data.classes), FOLDS)
+        found = _doubted(data, "train", chosen, chances)
+        of = f"{len(chosen):,} training texts" + (f", drawn from {len(texts):,}," if len(chosen) < len(texts) else "")
+        blocks.append(_table(found, of, "a linear model in five-fold cross-validation"))
+        rows += found
+    else:
+        blocks.append(Text("The labels of the training part were not checked: it has a class with a single text."))
+    found = _doubted(data, "test", np.arange(len(data.test.texts)), probabilities)
+    blocks.append(_table(found, f"{len(data.test.texts):,} test texts", "this model"))
+    return Section("Suspicious labels", blocks), rows + found
+
+
+def _doubted(data: TextParts, name: str, chosen: np.ndarray, chances: np.ndarray) -> list[dict[str, Any]]:
+    """A row for each doubted label of the chosen texts of a part, the worst first."""
+    part = data.parts()[name]
+    labels = part.labels[chosen]
+    doubts: list[tuple[float, int, str, str]] = []
+    if data.several:
+        for k, label in enumerate(data.classes):
+            words = (f"not {label}", label)
+            found = label_errors.suspects(labels[:, k].astype(int), np.stack([1 - chances[:, k], chances[:, k]], 1))
+            for i, seems, margin in zip(found.indices, found.suggested, found.margins, strict=True):
+                doubts.append((float(margin), int(chosen[i]), words[1 - seems], words[seems]))
+    else:
+        found = label_errors.suspects(labels, chances)
+        for i, seems, margin in zip(found.indices, found.suggested, found.margins, strict=True):
+            doubts.append((float(margin), int(chosen[i]), data.classes[labels[i]], data.classes[seems]))
+    return [
+        {
+            "margin": f"{margin:.2f}", "part": name, "sample": part.names[i], "label": label, "seems": seems,
+            "text": cut(part.texts[i], CELL),
+        }
+        for margin, i, label, seems in sorted(doubts, key=lambda doubt: doubt[0])
+    ]  # fmt: skip
+
+
+def _table(found: list[dict[str, Any]], of: str, by: str) -> Any:
+    if not found:
+        return Text(f"No label of {of} is doubted by {by} (confident learning).")
+    caption = (
+        f"{len(found)} labels of {of} are doubted by {by} (confident learning); the worst of them, and all in "
+        f"{ISSUES_FILE} of the run. Some are wrong labels, some are hard texts: read them."
+    )
+    columns = ("margin", "sample", "label", "seems", "text")
+    return Table(columns, [tuple(row[name] for name in columns) for row in found[:SUSPECTS]], caption)

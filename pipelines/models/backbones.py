@@ -1,4 +1,8 @@
-"""Pretrained text encoders: KerasHub presets, and Hugging Face folders that KerasHub can read."""
+"""Pretrained text encoders: KerasHub presets, and Hugging Face folders that KerasHub can read.
+
+Presets of BERT, DistilBERT, ELECTRA and RoBERTa are read, and folders of BERT, DistilBERT and RoBERTa: those whose
+tokenizers the library `tokenizers` has too, since an explanation must know where each token stands in the text.
+"""
 
 from __future__ import annotations
 
@@ -165,4 +169,7 @@ def _preset_vocabulary(location: str, what: str) -> Vocabulary:
             ("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]), add_prefix_space=False
         )
         return Vocabulary(ours, vocabulary["<pad>"])
-    raise UserError(f"{what}: its tokenizer is a {type(theirs).__name__}; WordPiece and RoBERTa's are read here")
+    raise UserError(
+        f"{what}: its tokenizer is a {type(theirs).__name__}; presets of BERT, DistilBERT, ELECTRA and RoBERTa are "
+        "read, and Hugging Face folders of BERT, DistilBERT and RoBERTa"
+    )

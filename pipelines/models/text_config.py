@@ -15,9 +15,9 @@ class TextModelConfig:
 
     Args:
         builder: `ngrams` (linear over runs of words and characters, quick), `cnn` or `transformer` (small, over learned
-            subwords, or over words with `vectors`), `kerashub:PRESET_OR_FOLDER` (also a Hugging Face folder of a BERT),
-            or my_module:function taking (vocabulary, classes) and returning a Keras model from token numbers, padded
-            with 0, to logits.
+            subwords, or over words with `vectors`), `kerashub:PRESET_OR_FOLDER` (BERT, DistilBERT, ELECTRA or RoBERTa;
+            also a Hugging Face folder of a BERT, DistilBERT or RoBERTa), or my_module:function taking (vocabulary,
+            classes) and returning a Keras model from token numbers, padded with 0, to logits.
         length: Most tokens of a window (words, for `ngrams`); longer texts are cut into overlapping windows whose
             logits are averaged.
         overlap: Part of a window that the next one repeats.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, softmax
 
+from pipelines.data.text_files import Given
 from pipelines.data.text_inputs import TextInput
 
 if TYPE_CHECKING:
@@ -59,20 +60,26 @@ def probabilities(logits: np.ndarray, several: bool) -> np.ndarray:
 
 def predict_raw(
     model: keras.Model, reader: TextInput, several: bool, inputs: Iterable[Any]
-) -> Iterator[tuple[Any, np.ndarray | str]]:
-    """For each text its chances (K,), or the reason why it is none; in their order."""
-    from pipelines.data.text_files import fault
+) -> Iterator[tuple[Given, np.ndarray | str]]:
+    """For each text its chances (K,), or the reason why it is none; in their order.
 
-    block: list[tuple[Any, str | None]] = []
+    Args:
+        model: From windows to logits.
+        reader: Cuts texts into windows.
+        several: Whether a text may have several labels.
+        inputs: Texts, or what was read from files.
+    """
+    block: list[tuple[Given, str | None]] = []
 
-    def answers() -> Iterator[tuple[Any, np.ndarray | str]]:
-        good = [text for text, reason in block if reason is None]
+    def answers() -> Iterator[tuple[Given, np.ndarray | str]]:
+        good = [item.text for item, reason in block if reason is None]
         rows = iter(probabilities(logits_of(model, reader, good), several)) if good else iter(())
-        for text, reason in block:
-            yield text, next(rows) if reason is None else reason
+        for item, reason in block:
+            yield item, next(rows) if reason is None else reason
 
     for text in inputs:
-        block.append((text, fault(text)))
+        item = text if isinstance(text, Given) else Given("text", text)
+        block.append((item, item.reason))
         if len(block) == BLOCK:
             yield from answers()
             block.clear()

@@ -1,15 +1,24 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
 from command_line import RUN_FILES, check_killed_run, files_of, run_task
+from sklearn.metrics import log_loss
 
 from pipelines import text_classify
+from pipelines.data.summary import DataSummary
+from pipelines.data.text_inputs import NgramInput
+from pipelines.data.texts import Part, TextParts
+from pipelines.engine import cli as cli_options
+from pipelines.engine import fit
 from pipelines.errors import UserError
+from pipelines.models.text_builders import calibrate
+from pipelines.models.text_predict import logits_of, probabilities
 
 GOOD = ["good", "great", "lovely", "fine", "superb"]
 BAD = ["bad", "awful", "poor", "dull", "dreadful"]
@@ -94,7 +103,7 @@ def test_tensorboard_shows_texts_with_their_labels(trained):
 
 def test_run_directory_is_whole(trained):
     run, done = trained
-    assert files_of(run) == RUN_FILES
+    assert files_of(run) == RUN_FILES | {"label_issues.csv"}
     assert "skipped data.csv line 162: empty text" in done.stderr
     assert "temperature" in done.stderr
     assert "Warning" not in done.stderr
@@ -113,6 +122,12 @@ def test_report_shows_words_baselines_and_doubts(trained):
     for words in ("Baselines", "TF-IDF + logistic regression", "always the most frequent", "Suspicious labels",
                   "rgba(0, 114, 178", "No text is nearly the same"):  # fmt: skip
         assert words in page
+    issues = list(csv.DictReader((run / "label_issues.csv").open(encoding="utf-8")))
+    lines = list(csv.reader((run.parents[2] / "data.csv").open(encoding="utf-8")))
+    for row in issues:
+        assert lines[int(row["sample"].removeprefix("data.csv line ")) - 1] == [row["text"], row["label"]]
+        assert row["sample"] in page
+    assert issues
 
 
 def test_predict_reads_texts_files_and_tables(trained, tmp_path):
@@ -126,6 +141,7 @@ def test_predict_reads_texts_files_and_tables(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     found = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["label"] for row in found[:2]] == ["good", "good"]
+    assert [row["input"] for row in found[1:5]] == ["note.txt", "broken.txt", "more.csv line 2", "more.csv line 3"]
     assert "not UTF-8" in found[2]["error"]
     assert [found[3]["label"], found[4]["error"], found[5]["error"]] == ["bad", "empty text", ""]
     assert [found[6]["label"], found[7]["error"]] == ["bad", "empty text"]
@@ -160,6 +176,24 @@ def test_explain_colours_the_words_that_count(trained, tmp_path):
     page = (run / "figures" / "explanations_1.html").read_text(encoding="utf-8")
     strongest = max(page.split("<mark")[1:], key=lambda part: float(part.partition(")")[0].rpartition(", ")[2]))
     assert ">superb" in strongest
+
+
+def test_texts_of_another_encoding_are_named(trained, tmp_path):
+    run, _ = trained
+    (tmp_path / "latin.csv").write_bytes("text\ngood Störung\nlovely\n".encode("latin-1"))
+    (tmp_path / "latin.txt").write_bytes(b"\xff")
+    done = cli("predict", run, "latin.csv", "a \udcff", "b" * 300, "--out", "p.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = list(csv.DictReader((tmp_path / "p.csv").open(encoding="utf-8")))
+    assert [row["text"][:13] for row in found] == ["good St\\udcf6", "lovely", "a \\udcff", "b" * 13]
+    assert [bool(row["error"]) for row in found] == [True, False, True, False]
+    done = cli("explain", run, "latin.csv", "latin.txt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "skipped latin.csv line 2: not valid Unicode" in done.stderr
+    assert "skipped latin.txt: not UTF-8" in done.stderr
+    done = cli("explain", run, "latin.txt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none of the inputs could be read" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["savedmodel", "onnx"])
@@ -200,7 +234,10 @@ def test_several_labels(tmp_path):
     both, none = run.predict("a superb and awful story", "the actor was with it")
     assert both["label"] == "bad|good"
     assert none["label"] == ""
-    assert "Baselines" in run.directory.report.read_text(encoding="utf-8")
+    page = run.directory.report.read_text(encoding="utf-8")
+    assert "Baselines" in page
+    assert "Suspicious labels" in page
+    assert "Reliability diagram" in page
     with pytest.raises(UserError, match="none or focal"):
         train(tmp_path, data=str(tmp_path / "d.jsonl"), imbalance="oversample")
 
@@ -276,6 +313,82 @@ def test_long_texts_and_rare_classes(tmp_path):
     run = train(tmp_path, data=str(tmp_path / "d.csv"), length=24, imbalance="weights", epochs=8, baselines=False)
     assert run.metrics["test"]["metrics"]["balanced_accuracy"]["value"] > 0.9
     assert run.predict("x " * 500_000)[0]["label"] in ("good", "bad")
+
+
+def parts(train, val, kind="none", length=8, **options):
+    """Options and data of (text, number of the class) pairs, read as n-grams in windows of so many words."""
+    config = cli_options.from_keywords(
+        text_classify.Config, {"imbalance": kind, "batch_size": 8, "length": length, **options}
+    )
+    both = [Part([t for t, _ in p], np.array([y for _, y in p]), [str(i) for i in range(len(p))]) for p in (train, val)]
+    summary = DataSummary({}, [], [], "", [])
+    reader = NgramInput.learn(both[0].texts, size=2**16, length=length, overlap=0.0)
+    return config, TextParts(both[0], both[1], both[1], ("a", "b"), False, summary, [], reader)
+
+
+def fitted(config, data, epochs):
+    model = text_classify.build_model(config, data)
+    stream, _ = text_classify.batches(config, data)
+    fit.compile_model(model, config, text_classify.objective(config, data), steps=epochs * stream.steps_per_epoch)
+    model.fit(stream.dataset, epochs=epochs, verbose=0)
+    return model
+
+
+def test_windows_of_a_class_are_drawn_as_often_as_those_of_another():
+    """Ten windows a text in one class, one in the other, which is also three times as frequent; one text is longer."""
+    long, short = " ".join(["word"] * 80), "a short text"
+    train = [(long, 0)] * 2 + [(f"{long} {long}", 0)] + [(short, 1)] * 9
+    stream, _ = text_classify.batches(*parts(train, train, "oversample"))
+    drawn = np.zeros(2)
+    for epoch in range(60):
+        stream.seek(epoch, 0)
+        for _, goal, weights in stream.dataset:
+            assert (weights.numpy() == 1).all()
+            drawn += goal.numpy().sum(0)
+    assert drawn.sum() >= 60 * 40
+    np.testing.assert_allclose(drawn / drawn.sum(), 0.5, atol=0.04)
+
+
+def test_texts_of_validation_count_alike_whatever_their_length():
+    long = " ".join(["word"] * 160)
+    config, data = parts([(long, 0), ("short", 1)], [(long, 1), ("one", 0), ("two", 0), ("three", 0)])
+    _, validation = text_classify.batches(config, data)
+    ids = keras.Input((None,), dtype="int32")
+    pooled = keras.layers.GlobalMaxPooling1D()(keras.layers.Embedding(1001, 2)(ids))
+    model = keras.Model(
+        ids, keras.layers.Dense(2, "linear", True, "zeros", keras.initializers.Constant([1, 0]))(pooled)
+    )
+    fit.compile_model(model, config, text_classify.objective(config, data), steps=1)
+    assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_calibration_lowers_the_log_loss(several):
+    """A model that is far too sure of itself: one text in five has the other label."""
+    noisy = [(text, int((label == "good") != (i % 5 == 0))) for i, (text, label) in enumerate(rows(160))]
+    config, data = parts(noisy[80:], noisy[:80], length=128)
+    if several:
+        train, val = (replace(part, labels=np.eye(2, dtype=np.float32)[part.labels]) for part in (data.train, data.val))
+        data = replace(data, several=True, train=train, val=val)
+    model = fitted(config, data, 1)
+    assert calibrate(model, 0.1)
+    before = probabilities(logits_of(model, data.reader, data.val.texts), several)
+    model, _ = text_classify.finish(config, data, model)
+    after = probabilities(logits_of(model, data.reader, data.val.texts), several)
+    np.testing.assert_array_equal(before > 0.5, after > 0.5)
+    truth = data.val.labels if several else np.eye(2)[data.val.labels]
+    losses = [log_loss(truth.ravel(), chances.ravel()) for chances in (before, after)]
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("kind", ["weights", "effective-number", "focal", "oversample"])
+def test_a_rare_class_is_learned(kind):
+    pairs = [(text, int(label == "good")) for text, label in rows(480)]
+    rare = [pair for i, pair in enumerate(pairs[60:]) if pair[1] or i % 8 == 1]
+    config, data = parts(rare, pairs[:60], kind, learning_rate=1e-2, length=128)
+    model = fitted(config, data, 4)
+    _, validation = text_classify.batches(config, data)
+    assert model.evaluate(validation, verbose=0, return_dict=True)["accuracy"] > 0.96
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,9 @@
+import io
 import json
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -7,6 +12,7 @@ import pytest
 from pipelines.data import text_files, text_sources
 from pipelines.data.text_config import TextDataConfig
 from pipelines.data.texts import load_test_texts, load_texts
+from pipelines.engine.apply import expand
 from pipelines.errors import UserError
 
 GOOD = [f"a good film number {i} {'x' * i}" for i in range(20)]
@@ -260,17 +266,153 @@ def test_other_data_for_a_trained_model(tmp_path):
     np.testing.assert_array_equal(several.test.labels.sum(1), 1)
 
 
-def test_what_predict_takes(tmp_path, monkeypatch):
-    import io
+def stdin(monkeypatch, content):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
+
+def test_what_predict_takes(tmp_path, monkeypatch):
     write_csv(tmp_path / "d.csv", ROWS[:2])
     (tmp_path / "a.txt").write_text("one\ntwo")
     (tmp_path / "b.txt").write_bytes(b"\xff")
-    monkeypatch.setattr("sys.stdin", io.StringIO("from stdin\n"))
-    found = list(text_files.raw_texts([str(tmp_path / "d.csv"), "A text.", str(tmp_path), "-"]))
-    assert found[:4] == [ROWS[0][0], ROWS[1][0], "A text.", "one\ntwo"]
-    assert "not UTF-8" in text_files.fault(found[4])
-    assert found[5] == "from stdin"
-    with pytest.raises(UserError, match=r"input not found: absent\.txt"):
-        list(text_files.raw_texts(["absent.txt"]))
-    assert list(text_files.raw_texts([""])) == [""]  # and not the current folder
+    (tmp_path / "c.jsonl").write_text('{"id": 1}\n{"text": "from JSON"}\n[]\n')
+    stdin(monkeypatch, "\ufefffrom stdin\r\n".encode() + b"\xff\nlast")
+    found = [
+        (Path(item.name).name, item.reason or item.text)
+        for item in text_files.given([str(tmp_path / "d.csv"), "A text.", str(tmp_path), "-", ""])
+    ]
+    assert found == [
+        ("d.csv line 2", ROWS[0][0]), ("d.csv line 3", ROWS[1][0]), ("text", "A text."),
+        ("a.txt", "one\ntwo"), ("b.txt", "not UTF-8: byte 0 is 0xff"), ("c.jsonl line 1", "not a text, but NoneType"),
+        ("c.jsonl line 2", "from JSON"), ("c.jsonl line 3", "not a JSON object, but list"),
+        ("d.csv line 2", ROWS[0][0]), ("d.csv line 3", ROWS[1][0]), ("standard input line 1", "from stdin"),
+        ("standard input line 2", "not valid Unicode: character 0 is '\\udcff'"), ("standard input line 3", "last"),
+        ("text", "empty text"),  # and not the current folder
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert [item.name for item in text_files.given(["*.txt"])] == ["a.txt", "b.txt"]
+    for name in ("absent.txt", "absent*.csv"):
+        with pytest.raises(UserError, match=re.escape(f"input not found: {name}")):
+            list(text_files.given([name]))
+
+
+def test_tables_without_texts_are_named(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "numbers.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no column named text"):
+        list(text_files.given([str(tmp_path / "numbers.csv")]))
+    first, second = text_files.given([str(tmp_path)])  # among texts, it is one of the rows that say why
+    assert first.text == "one"
+    assert second.name.endswith("numbers.csv")
+    assert "no column named text" in second.reason
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "ж" * 140, "word/" * 100, "a?" * 200, "x" * 2000, "a\0b"])
+def test_a_long_argument_is_a_text(text):
+    ((name, found),) = [(item.name, item.text) for item in text_files.given([text])]
+    assert (name, found) == ("text", text)
+    with pytest.raises(UserError, match="input not found"):
+        list(expand([text.replace("\0", "")], {".txt"}, "texts"))
+
+
+def test_texts_to_explain_are_the_readable_ones(capsys):
+    given = [text_files.Given("a", "one"), text_files.Given("b", None), text_files.Given("c", "\udcff"),
+             text_files.Given("d", error="not UTF-8"), text_files.Given("e", "two"), text_files.Given("f", "three")]  # fmt: skip
+    assert text_files.readable(given, 2) == ["one", "two"]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said] == [
+        "skipped b",
+        "skipped c",
+        "skipped d",
+        "only the first 2 texts are taken",
+    ]
+    with pytest.raises(UserError, match="none of the inputs"):
+        text_files.readable(given[1:4], 2)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_labels_are_lists_though_the_first_is_null(tmp_path, kind):
+    labels = [None, *[["a"], ["b", "a"], []] * 10]
+    path = tmp_path / f"d.{kind}"
+    texts = [text for text, _ in ROWS[: len(labels)]]
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps({"text": t, "labels": y}) for t, y in zip(texts, labels, strict=True)))
+    else:
+        pd.DataFrame({"text": texts, "labels": labels}).to_parquet(path)
+    data = load(path)
+    assert data.several
+    assert len(everything(data)) == 30
+    assert [reason for _, reason in data.summary.skipped] == ["no label"]
+
+
+def test_rows_of_json_may_lack_keys(tmp_path):
+    lines = [{"text": "no key for a label"}, {"label": "bad", "other": 1}, *({"label": y, "text": t} for t, y in ROWS)]
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = load(tmp_path / "d.jsonl")
+    assert everything(data) == sorted(ROWS)
+    assert dict(data.summary.skipped) == {
+        "d.jsonl line 1": "no label", "d.jsonl line 2": "not a text, but NoneType",
+    }  # fmt: skip
+
+
+def test_labels_of_another_encoding_are_broken_rows(tmp_path):
+    path = write_csv(tmp_path / "d.csv", ROWS)
+    path.write_bytes(path.read_bytes() + "a machine that stands still,Störung\n".encode("latin-1"))
+    data = load(path)
+    assert data.classes == ("bad", "good")
+    assert dict(data.summary.skipped) == {
+        "d.csv line 42": "its label is not valid Unicode: character 2 is '\\udcf6'",
+    }  # fmt: skip
+    folder = tmp_path / "folder" / os.fsdecode("Störung".encode("latin-1"))
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("a text")
+    with pytest.raises(UserError, match=r"the class folder St\\udcf6rung is not valid Unicode"):
+        load(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("absent", [None, float("nan"), np.float32("nan"), pd.NA, "", np.str_("")])
+def test_a_function_may_give_texts_without_labels(monkeypatch, absent):
+    texts, labels = map(list, zip(*ROWS, strict=True))
+    given = ([*texts, "one more", "and one"], [*labels, absent, "\udcff"])
+    monkeypatch.setattr("pipelines.data.text_sources.samples.food_reviews", lambda: {"all": given})
+    data = load("sample")
+    assert everything(data) == sorted(ROWS)
+    assert [reason for _, reason in data.summary.skipped] == [
+        "no label", "not valid Unicode: character 0 is '\\udcff'",
+    ]  # fmt: skip
+
+
+class Builder:
+    """What is used of a builder of TensorFlow Datasets, over rows in memory."""
+
+    def __init__(self, features, keys, **splits):
+        self.info = SimpleNamespace(features=features, supervised_keys=keys, splits=splits)
+
+    def as_dataset(self, split):
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices(self.info.splits[split])
+
+
+def test_data_sets_of_tensorflow(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    text, label = tfds.features.Text(), tfds.features.ClassLabel(names=["neg", "pos"])
+    numbers = [int(y == "good") for _, y in ROWS]
+    train = {"text": [t for t, _ in ROWS], "label": numbers}
+    test = {"text": ["שלום", "bad", "secret"], "label": [1, 0, -1]}
+    builder = Builder({"text": text, "label": label}, ("text", "label"), train=train, test=test, unsupervised=test)
+    monkeypatch.setattr("pipelines.data.sources.tfds_builder", lambda name, example: builder)
+    data = load("tfds:reviews")
+    assert data.classes == ("neg", "pos")
+    assert dict(zip(data.test.texts, data.test.labels.tolist(), strict=True)) == {"שלום": 1, "bad": 0}
+    assert data.summary.skipped == [("reviews[test][2]", "no label")]
+    assert len(data.train.texts) + len(data.val.texts) == len(ROWS)
+    words = {"body": [t for t, _ in ROWS], "kind": ["ham" if y else "spam" for y in numbers]}
+    builder = Builder({"body": text, "kind": text}, ("body", "kind"), train=words)
+    assert load("tfds:mail").classes == ("ham", "spam")
+    builder = Builder({"x": label, "y": label}, ("x", "y"), train=words)
+    with pytest.raises(UserError, match="no text classification data set"):
+        load("tfds:pictures")
+    builder = Builder({"text": text, "label": label}, None, validation=test)
+    with pytest.raises(UserError, match="no part named train"):
+        load("tfds:reviews")

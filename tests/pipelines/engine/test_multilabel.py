@@ -18,6 +18,7 @@ def test_scores_are_those_of_scikit_learn():
         "subset_accuracy": sk.accuracy_score(truth, guess),
         "hamming_loss": sk.hamming_loss(truth, guess),
         "average_precision": sk.average_precision_score(truth[:, :3], chances[:, :3], average="macro"),
+        "log_loss": np.mean([sk.log_loss(t, p, labels=[0, 1]) for t, p in zip(truth.T, chances.T, strict=True)]),
     }
     for name, value in expected.items():
         assert result.metrics[name].value == pytest.approx(value), name
@@ -26,6 +27,16 @@ def test_scores_are_those_of_scikit_learn():
         assert estimate.low < estimate.value < estimate.high
     assert result.per_class[0][5] == truth[:, 0].sum()
     assert result.to_json()["per_class"][3]["recall"] is None
+
+
+def test_calibration_is_that_of_all_decisions():
+    """A chance of 0.9 that comes true eight times in ten, for one label or against the other, is 0.1 off."""
+    truth = np.zeros((100, 2), int)
+    truth[:80, 0] = truth[80:, 1] = 1
+    result = score(truth, np.tile([0.9, 0.1], (100, 1)), ["a", "b"], seed=0)
+    assert result.metrics["expected_calibration_error"].value == pytest.approx(0.1)
+    assert result.reliability.counts.sum() == 200
+    assert result.to_json()["reliability"]["accuracy"][13] == pytest.approx(0.8)
 
 
 def test_broken_predictions():

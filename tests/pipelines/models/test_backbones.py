@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from pipelines.data.vocabulary import wordpieces
 from pipelines.errors import UserError
 from pipelines.models import backbones
 
@@ -119,28 +120,100 @@ def test_a_hugging_face_folder_gives_the_states_of_the_original(bert, activation
             assert np.abs(state[: len(row)] - other).max() > 1e-4  # else this test could not see the difference
 
 
-def test_a_kerashub_folder(tmp_path):
+# BERT's names of weights in DistilBERT; the first that fits counts.
+DISTILLED = {
+    "attention.self.query": "attention.q_lin", "attention.self.key": "attention.k_lin",
+    "attention.self.value": "attention.v_lin", "attention.output.dense": "attention.out_lin",
+    "attention.output.LayerNorm": "sa_layer_norm", "output.LayerNorm": "output_layer_norm",
+    "intermediate.dense": "ffn.lin1", "output.dense": "ffn.lin2",
+}  # fmt: skip
+BYTES = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "b": 6, "Ġ": 7, "Ġa": 8, "ab": 9}
+MERGES = ["Ġ a", "a b"]
+
+
+def become(family, folder, weights):
+    """Makes of the BERT in a folder, with its weights, one of its relatives with a tokenizer.json."""
+    from safetensors.numpy import save_file
+    from tokenizers import ByteLevelBPETokenizer, processors
+
+    config = json.loads((folder / "config.json").read_text())
+    if family == "roberta":
+        tokenizer = ByteLevelBPETokenizer(BYTES, [tuple(merge.split()) for merge in MERGES])
+        tokenizer.add_special_tokens(list(BYTES)[:5])
+        tokenizer._tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), False, False)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        config |= {"hidden_dropout_prob": 0.1, "pad_token_id": 1, "max_position_embeddings": 14}
+    else:
+        wordpieces(WORDS, lowercase=True)._tokenizer.save(str(folder / "tokenizer.json"))
+    if family == "distilbert":
+        config = {
+            "model_type": "distilbert", "activation": "gelu", "vocab_size": len(WORDS), "n_layers": LAYERS,
+            "n_heads": HEADS, "dim": WIDTH, "hidden_dim": INNER, "dropout": 0.1, "max_position_embeddings": 12,
+        }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": family}))
+    (folder / "vocab.txt").unlink()
+    if family == "bert":
+        return
+    weights["embeddings.token_type_embeddings.weight"][:] = 0  # they have none, or that of zeros
+    stored = {}
+    for name, values in weights.items():
+        if family == "distilbert":
+            old = next((old for old in DISTILLED if old in name), "")
+            name = name.replace(old, DISTILLED.get(old, "")).replace("encoder.", "transformer.")
+        if family == "roberta" and "position" in name:  # its positions begin at 2
+            values = np.concatenate([np.full((2, WIDTH), 99, np.float32), values])
+        if "pooler" not in name and "token_type" not in name:
+            stored[f"{family}.{name}"] = values
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+def test_relatives_of_bert_with_a_tokenizer_of_their_own(bert, family):
+    folder, weights = bert
+    become(family, folder, weights)
+    backbone = backbones.load(str(folder))
+    text, expected = ("ab a b", [0, 9, 8, 7, 6, 2]) if family == "roberta" else (TEXTS[0], [2, 4, 5, 6, 8, 3])
+    ids, rows = inputs(backbone.vocabulary, [text, "a"])
+    assert rows[0] == expected
+    assert (backbone.length, backbone.width, backbone.vocabulary.pad) == (12, WIDTH, int(family == "roberta"))
+    epsilon = 1e-12 if family == "distilbert" else 1e-5
+    for state, row in zip(ops.convert_to_numpy(backbone.model(ids, training=False)), rows, strict=True):
+        np.testing.assert_allclose(state[: len(row)], reference(weights, row, epsilon), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["Bert", "DistilBert", "Electra"])
+def test_a_kerashub_folder(tmp_path, family):
     keras.utils.set_random_seed(0)
-    tokenizer = keras_hub.models.BertTokenizer(vocabulary=[*WORDS, "[MASK]"], lowercase=True)
-    theirs = keras_hub.models.BertBackbone(11, 1, 2, 8, 16, max_sequence_length=10)
+    tokenizer = getattr(keras_hub.models, f"{family}Tokenizer")(vocabulary=[*WORDS, "[MASK]"], lowercase=True)
+    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+    sizes |= {"vocab_size": 11, "embedding_dim": 8} if family == "Electra" else {"vocabulary_size": 11}
+    theirs = getattr(keras_hub.models, f"{family}Backbone")(**sizes, max_sequence_length=10)
     theirs.save_to_preset(str(tmp_path / "preset"))
     tokenizer.save_to_preset(str(tmp_path / "preset"))
     backbone = backbones.load(str(tmp_path / "preset"))
     ids, rows = inputs(backbone.vocabulary, TEXTS)
     assert rows[0] == [2, *np.asarray(tokenizer(TEXTS[0])).tolist(), 3]
     given = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": (ids != 0).astype("int32")}
-    expected = ops.convert_to_numpy(theirs(given)["sequence_output"])
+    states = theirs({name: given[name] for name in theirs.input})
+    expected = ops.convert_to_numpy(states["sequence_output"] if isinstance(states, dict) else states)
     np.testing.assert_allclose(ops.convert_to_numpy(backbone.model(ids)), expected, atol=1e-5)
 
 
 def test_a_roberta_folder_reads_bytes(tmp_path):
-    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "b": 6, "Ġ": 7, "Ġa": 8, "ab": 9}
-    tokenizer = keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=["Ġ a", "a b"])
+    tokenizer = keras_hub.models.RobertaTokenizer(vocabulary=BYTES, merges=MERGES)
     keras_hub.models.RobertaBackbone(10, 1, 2, 8, 16, max_sequence_length=10).save_to_preset(str(tmp_path / "preset"))
     tokenizer.save_to_preset(str(tmp_path / "preset"))
     backbone = backbones.load(str(tmp_path / "preset"))
     _, rows = inputs(backbone.vocabulary, ["ab a b"])
     assert rows[0] == [0, *np.asarray(tokenizer("ab a b")).tolist(), 2]
+
+
+def test_other_tokenizers_are_refused(tmp_path):
+    vocabulary = {"<|endoftext|>": 0, **{token: number for token, number in BYTES.items() if number > 4}}
+    keras_hub.models.GPT2Backbone(10, 1, 2, 8, 16, max_sequence_length=10).save_to_preset(str(tmp_path / "preset"))
+    keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=MERGES).save_to_preset(str(tmp_path / "preset"))
+    with pytest.raises(UserError, match="GPT2Tokenizer; presets of BERT, DistilBERT, ELECTRA and RoBERTa are read"):
+        backbones.load(str(tmp_path / "preset"))
 
 
 @pytest.mark.parametrize(
