@@ -56,16 +56,18 @@ class Config(TrainConfig):
 def load_data(config: Config) -> TagParts:
     from pipelines.data.tags import load_tags
 
-    backbone = None
-    if config.model.pretrained:
-        from pipelines.models import backbones
+    data = load_tags(config.data, seed=config.run.seed)
+    if not config.model.pretrained:
+        return replace(data, encoded=_encoding(config, data, None))
+    from pipelines.models import backbones
 
-        backbone = backbones.load(config.model.builder.partition(":")[2])
+    builder = config.model.builder
+    backbone = backbones.load(builder.partition(":")[2])
     limit = _max_tokens(config, backbone)
-    check(limit >= 8, "model.builder", "an encoder that reads 16 subwords or more at once", config.model.builder)
-    data = load_tags(replace(config.data, max_tokens=limit), seed=config.run.seed)
+    check(limit >= 8, "model.builder", "an encoder that reads 16 subwords or more at once", builder)
     if limit < config.data.max_tokens:
-        data.summary.notes.append(f"sentences are cut at {limit} words: {config.model.builder} reads no longer ones")
+        data = load_tags(replace(config.data, max_tokens=limit), seed=config.run.seed)
+        data.summary.notes.append(f"sentences are cut at {limit} words: {builder} reads no longer ones")
     return replace(data, encoded=_encoding(config, data, backbone))
 
 

@@ -171,7 +171,7 @@ def rows_to_sentences(rows: Iterable[tuple[str, Any]], config: TagsDataConfig, r
 
 
 def _tagged(row: dict[str, Any], reading: TagReader, name: str) -> Sentence:
-    tokens = [str(token) for token in row["tokens"]]
+    tokens = ["" if token is None else str(token) for token in row["tokens"]]
     tags = next((row[key] for key in TAGS if isinstance(row.get(key), (list, tuple))), None)
     if tags is None or len(tags) != len(tokens):
         raise ValueError(f"{len(tokens)} tokens, but {'no' if tags is None else len(tags)} tags")

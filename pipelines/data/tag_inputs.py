@@ -202,6 +202,8 @@ def _columns(path: Path, limit: int, token_column: int) -> Iterator[Prepared]:
     """The sentences of a file in columns, each a text with the file's own words; their tags are not looked at."""
     lines = list(tag_columns.lines(path))
     columns = tag_columns.width(lines)
+    if not columns:
+        raise UserError("holds no line of text in UTF-8")
     column = token_column if columns > 1 else 0
     if column >= columns:
         raise UserError(f"has {columns} columns a line, but the words are in column {column}")

@@ -93,8 +93,8 @@ def _tfds(name: str, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentenc
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    key = next((k for k in ("ner", *TAGS) if k in features), None)
-    names = getattr(getattr(features.get(key), "feature", None), "names", None) if key else None
+    key = next((k for k in ("ner", *TAGS) if k in features), "")
+    names = getattr(getattr(features.get(key), "feature", None), "names", None)
     if "tokens" not in features or not names:
         raise UserError(f"data.source tfds:{name} has no tokens with named tags; it has {', '.join(features)}")
     splits = sources.tfds_splits(builder, name, PARTS)

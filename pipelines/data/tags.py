@@ -74,9 +74,12 @@ def load_tags(config: TagsDataConfig, *, seed: int) -> TagParts:
 
     raw = _load(config)
     parts = _split(raw, config, seed)
+    broken = "".join(f"; {name}: {reason}" for name, reason in raw.skipped[:1])
     for part, of_part in parts.items():
         if not of_part:
-            raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few sentences")
+            raise UserError(
+                f"data.source {config.source}: the {part} part is empty; there are too few usable sentences{broken}"
+            )
     types = tuple(sorted({kind for s in parts["train"] for _, _, kind in s.spans}))
     if not types:
         raise UserError(f"data.source {config.source}: no sentence of the training part has an entity")

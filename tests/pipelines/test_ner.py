@@ -338,6 +338,7 @@ def test_pretrained_encoder_in_two_phases(tmp_path, monkeypatch):
     (row,) = ner.predict(model, spec, [long])
     assert all(long[e["start"] : e["end"]] == e["text"] for e in row["entities"])
     assert [len(s.offsets) for s in ner.load_test(config, spec).test[-2:]] == [30, 18]
+    monkeypatch.setattr(ner, "EXPLAINED", 1)
     ner.explain(config, model, spec, [])
 
 

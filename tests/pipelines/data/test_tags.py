@@ -109,6 +109,7 @@ BROKEN_ROWS = {
     '{"text": "abc", "entities": [["0", 1, "x"]]}': "is not", '{"text": "abc", "entities": [[0, 1, null]]}': "is not",
     '{"tokens": ["a", "b"], "tags": ["O"]}': "2 tokens, but 1 tags", '{"tokens": ["a"]}': "no tags",
     '{"tokens": ["a"], "tags": [3]}': "no tag", '{"tokens": ["a", " "], "tags": ["O", "O"]}': "empty token",
+    '{"tokens": ["a", null], "tags": ["O", "O"]}': "empty token",
     '{"text": "a \\ud83d", "entities": []}': r"not valid Unicode: character 2 is '\ud83d'",
     '{"tokens": ["a", "\\ud83d"], "tags": ["O", "O"]}': "not valid Unicode", "[" * 100_000: "no JSON",
     '{"tokens": ["a"], "tags": ["B-\\ud83d"]}': "not valid Unicode",
@@ -271,6 +272,8 @@ def test_files_in_columns_keep_their_words(tmp_path):
     write(tmp_path / "words.bio", "Ada\nran\n")
     assert [t.text for t in texts([tmp_path / "c.tsv", tmp_path / "words.bio"], 8, token_column=1)] == ["Ada ran"] * 2
     assert next(texts([tmp_path / "c.tsv"], 8, token_column=2)).error.startswith("has 2 columns a line")
+    (tmp_path / "d.conll").write_bytes(b"\n\xff\n")
+    assert [t.error for t in texts([tmp_path / "d.conll"], 8)] == ["holds no line of text in UTF-8"]
 
 
 def test_what_cannot_be_read_is_a_row_that_says_why(tmp_path):
@@ -331,6 +334,7 @@ def test_the_sample_is_there_or_its_package_is_named(monkeypatch):
 NOTHING = {
     "nowhere.conll": "not found", "empty.conll": "holds no line of text", "binary.conll": "holds no line of text in UTF-8", "one.conll": "1 columns", "pos.conll": "max_broken",
     "plain.conll": "no sentence of the training part has an entity", "picture.png": "a file must be one of",
+    "rows.jsonl": "train part is empty; there are too few usable sentences; rows.jsonl:1: no text",
     "tfds:": "needs a name", "folder": "no file of annotated text named train",
     "bad.spacy": "DocBin" if importlib.util.find_spec("spacy") else r"needs spaCy: pip install '.*\[spacy\]'",
 }  # fmt: skip
@@ -339,7 +343,7 @@ NOTHING = {
 @pytest.mark.parametrize("source", NOTHING)
 def test_unusable_sources_are_one_line(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
-    files = {"empty.conll": "\n\n", "one.conll": "a\nb\n", "plain.conll": "".join(f"a{i} O\n\n" for i in range(30)), "picture.png": "x", "bad.spacy": "x",
+    files = {"empty.conll": "\n\n", "one.conll": "a\nb\n", "plain.conll": "".join(f"a{i} O\n\n" for i in range(30)), "picture.png": "x", "rows.jsonl": "{}", "bad.spacy": "x",
              "pos.conll": "\n\n".join("the DT\ndog NN" for _ in range(20))}  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text)
