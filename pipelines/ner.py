@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 64
 EXPLAINED = 24  # entities
-MOST_WORDS = 50_000  # so many are read before they are tagged: memory stays flat however many texts there are
+# So many are read before they are tagged: memory stays flat however many texts there are, and however empty.
+MOST_WORDS, MOST_TEXTS = 50_000, 5_000
 
 
 @dataclass
@@ -56,17 +57,36 @@ def load_data(config: Config) -> TagParts:
     from pipelines.data.tags import load_tags
 
     data = load_tags(config.data, seed=config.run.seed)
-    return replace(data, encoded=_encoding(config, data))
+    if not config.model.pretrained:
+        return replace(data, encoded=_encoding(config, data, None))
+    from pipelines.models import backbones
+
+    builder = config.model.builder
+    backbone = backbones.load(builder.partition(":")[2])
+    limit = _max_tokens(config, backbone)
+    check(limit >= 8, "model.builder", "an encoder that reads 16 subwords or more at once", builder)
+    if limit < config.data.max_tokens:
+        data = load_tags(replace(config.data, max_tokens=limit), seed=config.run.seed)
+        data.summary.notes.append(f"sentences are cut at {limit} words: {builder} reads no longer ones")
+    return replace(data, encoded=_encoding(config, data, backbone))
+
+
+def _max_tokens(config: Config, backbone: Any) -> int:
+    """The most words of a sentence that the user wants and the model can read."""
+    from pipelines.data.tags import most_words
+
+    wanted = config.data.max_tokens
+    return wanted if backbone is None else min(wanted, most_words(backbone.vocabulary, backbone.length))
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> TagParts:
     from pipelines.data.tags import encoder_from_json, load_test_tags
 
-    data = load_test_tags(config.data, spec["types"])
+    data = load_test_tags(replace(config.data, max_tokens=spec["max_tokens"]), spec["types"])
     return replace(data, encoded=(encoder_from_json(spec["encoder"]), None))
 
 
-def _encoding(config: Config, data: TagParts) -> tuple[Encoder, Any]:
+def _encoding(config: Config, data: TagParts, backbone: Any) -> tuple[Encoder, Any]:
     """How words become numbers, and what is pretrained: vectors (words, D), a backbone, or none."""
     from pipelines.data.tags import SubwordEncoder
     from pipelines.data.word_features import WordEncoder, learn_features, learn_words, with_vectors
@@ -78,12 +98,9 @@ def _encoding(config: Config, data: TagParts) -> tuple[Encoder, Any]:
         words, vectors = with_vectors(options.vectors, sentences, options.words)
         return WordEncoder(words, features), vectors
     encoder = WordEncoder(learn_words(sentences, options.words), features)
-    if not options.pretrained:
+    if backbone is None:
         return encoder, None
-    from pipelines.models import backbones
-
-    backbone = backbones.load(options.builder.partition(":")[2])
-    return SubwordEncoder(encoder, backbone.vocabulary), backbone
+    return SubwordEncoder(encoder, backbone.vocabulary, backbone.length), backbone
 
 
 def tags_of(config: Config, data: TagParts) -> Tags:
@@ -130,20 +147,13 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
-    from pipelines.data.tags import SUBWORDS, padded
-    from pipelines.errors import UserError
+    from pipelines.data.tags import padded
 
     tags = tags_of(config, data)
-    encoder, pretrained = data.encoded
+    encoder, _ = data.encoded
 
     def reader(sentences: Sequence[Any]) -> Any:
         rows = [encoder(s.tokens) for s in sentences]
-        longest = padded([max(rows, key=len)]).shape[1]
-        if config.model.pretrained and longest > pretrained.length:
-            raise UserError(
-                f"model.builder {config.model.builder} reads {pretrained.length} subwords at once, but a sentence has "
-                f"{longest}: lower data.max_tokens to {pretrained.length // SUBWORDS - 3}"
-            )
         labels = [np.array(tags.encode(s.spans, len(s.offsets)), np.int32) for s in sentences]
 
         def read(indices: Any) -> tuple[Any, ...]:
@@ -175,7 +185,8 @@ def spec(config: Config, data: TagParts) -> dict[str, Any]:
         # For those who run an exported file: the best path is found outside of it.
         "output": "scores (batch, K + 2 + words, K) of the K tags: transitions from each tag (rows) to each, "
         "scores of the first tag, of the last, then of each word; the answer is the path of highest sum (Viterbi)",
-        "max_tokens": config.data.max_tokens,
+        "max_tokens": _max_tokens(config, data.encoded[1] if config.model.pretrained else None),
+        "token_column": config.data.token_column,
         "encoder": data.encoded[0].to_json(),
         "modules": modules,
     }
@@ -203,7 +214,10 @@ def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
 
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """A row for each text: its entities with their places in it. A path is read, other text is taken as it is."""
+    """A row for each text: its entities with their places in it.
+
+    A `Path` is read, a `str` is the text itself: texts that come from elsewhere must not name files.
+    """
     from pipelines.data.tag_inputs import Entities, Prepared, texts
     from pipelines.data.tags import Tags, encoder_from_json
     from pipelines.models.tagging import tag
@@ -217,15 +231,19 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
             if text.error:
                 yield {"input": text.name, "error": text.error}
                 continue
-            entities = Entities(text.entity(r, *p) for r in text.ranges for p in next(places))
+            entities = Entities(
+                (text.entity(r, *p) for r in text.ranges for p in next(places)), text.offsets if text.given else None
+            )
             yield {"input": text.name, "text": text.text, "entities": entities}
 
     waiting: list[Prepared] = []
-    for text in texts(inputs, spec["max_tokens"]):
+    number = 0
+    for text in texts(inputs, spec["max_tokens"], spec.get("token_column", 0)):
         waiting.append(text)
-        if sum(len(t.offsets) for t in waiting) >= MOST_WORDS:
+        number += len(text.offsets)
+        if number >= MOST_WORDS or len(waiting) >= MOST_TEXTS:
             yield from rows(waiting)
-            waiting = []
+            waiting, number = [], 0
     yield from rows(waiting)
 
 
@@ -249,9 +267,10 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
 
     encoder, tags = encoder_from_json(spec["encoder"]), Tags(spec["types"], spec["scheme"])
     if arguments:
-        sentences = readable(inputs(spec, arguments), spec["max_tokens"])
+        sentences = readable(inputs(spec, arguments), spec["max_tokens"], spec.get("token_column", 0))
     else:
-        sentences = iter(load_tags(config.data, seed=config.run.seed).test)
+        options = replace(config.data, max_tokens=spec["max_tokens"])
+        sentences = iter(load_tags(options, seed=config.run.seed).test)
     return [explained(model, encoder, tags, sentences, EXPLAINED)]
 
 
@@ -264,7 +283,8 @@ def example(spec: dict[str, Any], generator: Any) -> Any:
 TASK = Task(
     "ner", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective, batches=batches,
     spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
-    inputs_help="texts, text files, .jsonl files (a text a line), folders, globs, or - for one text on standard input",
+    inputs_help="texts, text files, .jsonl files (a text a line), .csv and .parquet files with a column of texts, "
+    "files in columns (.conll, .tsv ...), folders of texts, globs, or - for one text on standard input",
     example=example, phases=phases, load_test=load_test, explain=explain, formats={"conll": conll},
 )  # fmt: skip
 train = TASK.train

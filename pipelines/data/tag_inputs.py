@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.tag_files import Sentence
+from pipelines.data import tag_columns
+from pipelines.data.sources import choose
+from pipelines.data.tag_columns import Span, joined, shown
+from pipelines.data.tag_files import ROWS, Sentence, no_text
+from pipelines.data.text_files import EXTENSIONS, TEXT_NAMES, read_text, rows_of
 from pipelines.data.tokenize import pieces, sentences, words
 from pipelines.engine.apply import expand
 from pipelines.engine.console import say
 from pipelines.engine.files import one_line
 from pipelines.errors import UserError
 
-LONGEST_PATH = 1024
-KINDS = (".txt", ".text", ".md", ".jsonl", ".ndjson")
+LONGEST_NAME, LONGEST_PATH = 255, 1024  # bytes of a part of it, characters; what is longer is a text
+TABLES = (".csv", ".parquet")
+IN_FOLDERS = (*EXTENSIONS, *ROWS)
 
 
 class Entities(list[dict[str, Any]]):
-    """Entities of a text; in a cell of CSV they stand as JSON."""
+    """Entities of a text; in a cell of CSV they stand as JSON. `words` are those of the source, where it gives them."""
+
+    def __init__(self, found: Iterable[dict[str, Any]], words: Sequence[Span] | None = None) -> None:
+        super().__init__(found)
+        self.words = words
 
     def __str__(self) -> str:
         return json.dumps(self, ensure_ascii=False)
@@ -38,13 +48,15 @@ class Prepared:
         offsets: Start and end of each word in characters.
         ranges: The words of each sentence.
         error: Why it cannot be read.
+        given: The words are those of the source, which is one sentence.
     """
 
     name: str
     text: str = ""
-    offsets: list[tuple[int, int]] = field(default_factory=list)
+    offsets: list[Span] = field(default_factory=list)
     ranges: list[range] = field(default_factory=list)
     error: str = ""
+    given: bool = False
 
     @property
     def sentences(self) -> Iterator[list[str]]:
@@ -60,8 +72,10 @@ class Prepared:
         }  # fmt: skip
 
 
-def prepare(name: str, text: str, limit: int) -> Prepared:
+def prepare(name: str, text: Any, limit: int) -> Prepared:
     """Cuts a text into sentences of at most `limit` words."""
+    if reason := no_text(text):
+        return Prepared(name, error=reason)
     offsets = words(text)
     ranges = [
         range(whole.start + begin, whole.start + end)
@@ -74,41 +88,44 @@ def prepare(name: str, text: str, limit: int) -> Prepared:
 def named(arguments: Sequence[str]) -> list[Any]:
     """What the arguments of `predict` name: files as paths, standard input as its text, and else texts themselves.
 
-    An argument without a space in it is no text, but the name of a file that may be mistyped.
-
     Raises:
-        UserError: Nothing is found under a name, or standard input is no UTF-8.
+        UserError: Nothing is found under what can only be a name, or standard input is no UTF-8.
     """
     found: list[Any] = []
     for argument in arguments:
-        if _is_text(argument):
+        if argument == "-":
+            try:
+                found.append(sys.stdin.buffer.read().decode("utf-8-sig"))
+            except UnicodeDecodeError as error:
+                raise UserError(f"standard input is no UTF-8: {one_line(error, 80)}") from None
+        elif _is_name(argument):
+            found.extend(Path(name) for name in expand([argument], IN_FOLDERS, "texts (.txt, .md, .jsonl)"))
+        else:
             found.append(argument)
-            continue
-        if argument != "-":
-            found.extend(Path(name) for name in expand([argument], KINDS, "texts (.txt, .md, .jsonl)"))
-            continue
-        try:
-            found.append(sys.stdin.buffer.read().decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input is no UTF-8: {one_line(error, 80)}") from None
     return found
 
 
-def _is_text(argument: str) -> bool:
-    if len(argument) >= LONGEST_PATH or "\0" in argument:
+def _is_name(argument: str) -> bool:
+    """Whether it names files, which may be mistyped: they are there, or it looks like a name and like no text."""
+    parts = argument.encode("utf-8", "surrogatepass").split(b"/")
+    if "\0" in argument or len(argument) >= LONGEST_PATH or max(map(len, parts)) > LONGEST_NAME:
+        return False  # the file system would not even look for it
+    path = Path(argument)
+    suffix, spaced = path.suffix.lower(), any(map(str.isspace, argument))
+    looks = suffix in TABLES or tag_columns.has_columns(path) or (len(parts) > 1 and "://" not in argument)
+    if not argument or suffix in IN_FOLDERS or (looks and not spaced):
         return True
-    a_name = Path(argument).suffix.lower() in KINDS or Path(argument).exists() or glob.glob(argument, recursive=True)
-    return any(map(str.isspace, argument)) and not a_name
+    return os.path.exists(argument) or bool(glob.glob(argument, recursive=True))
 
 
-def readable(inputs: Sequence[Any], limit: int) -> Iterator[Sentence]:
+def readable(inputs: Sequence[Any], limit: int, token_column: int = 0) -> Iterator[Sentence]:
     """The sentences of some paths and strings; what cannot be read is named and left out.
 
     Raises:
         UserError: None could be read.
     """
     read = 0
-    for text in texts(inputs, limit):
+    for text in texts(inputs, limit, token_column):
         if text.error:
             say(f"skipped {text.name}: {text.error}")
             continue
@@ -122,35 +139,81 @@ def readable(inputs: Sequence[Any], limit: int) -> Iterator[Sentence]:
         raise UserError("none of the inputs could be read")
 
 
-def texts(inputs: Iterable[Any], limit: int) -> Iterator[Prepared]:
-    """Each text of some paths and strings; what cannot be read is there with its error."""
+def texts(inputs: Iterable[Any], limit: int, token_column: int = 0) -> Iterator[Prepared]:
+    """Each text of some paths and strings; what cannot be read is there with its error.
+
+    Args:
+        inputs: Paths, of which the suffix says what they hold, and texts.
+        limit: Most words of a sentence.
+        token_column: Column of the words in files in columns that have several.
+    """
     for item in inputs:
         if not isinstance(item, Path):
-            yield prepare("text", str(item), limit)
+            yield prepare("text", item, limit)
             continue
         try:
-            whole = item.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            yield Prepared(str(item), error="not UTF-8")
-            continue
+            yield from _of_file(item, limit, token_column)
         except OSError as error:
-            yield Prepared(str(item), error=error.strerror or str(error))
-            continue
-        if item.suffix.lower() not in (".jsonl", ".ndjson"):
-            yield prepare(str(item), whole, limit)
-            continue
-        for number, line in enumerate(whole.split("\n"), start=1):
-            if line.strip():
-                yield _row(f"{item}:{number}", line, limit)
+            yield Prepared(shown(str(item)), error=error.strerror or one_line(error))
+        except (ValueError, UserError) as error:
+            yield Prepared(shown(str(item)), error=one_line(error))
 
 
-def _row(name: str, line: str, limit: int) -> Prepared:
+def _of_file(path: Path, limit: int, token_column: int) -> Iterator[Prepared]:
+    suffix = path.suffix.lower()
+    if suffix in ROWS:
+        for number, line in tag_columns.lines(path):
+            if line is None or line.strip():
+                yield _row(f"{shown(str(path))}:{number}", line, limit)
+    elif suffix in TABLES:
+        yield from _cells(path, limit)
+    elif tag_columns.has_columns(path) and suffix not in EXTENSIONS:
+        yield from _columns(path, limit, token_column)
+    else:
+        yield prepare(shown(str(path)), read_text(path), limit)
+
+
+def _row(name: str, line: str | None, limit: int) -> Prepared:
+    if line is None:
+        return Prepared(name, error="not UTF-8")
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Prepared(name, error=f"no JSON: {one_line(error, 80)}")
     text = row.get("text") if isinstance(row, dict) else row
     return prepare(name, text, limit) if isinstance(text, str) else Prepared(name, error="no text")
+
+
+def _cells(path: Path, limit: int) -> Iterator[Prepared]:
+    """The texts of a table."""
+    column = None
+    for name, row in rows_of(path):
+        name = shown(str(path.with_name(name)))
+        if isinstance(row, str):
+            yield Prepared(name, error=row)
+            continue
+        column = column or choose(list(row), None, TEXT_NAMES, "text_column", path)
+        if column is None:
+            raise UserError(f"no column named {' or '.join(TEXT_NAMES)} (it has {', '.join(row)})")
+        yield prepare(name, row.get(column), limit)
+
+
+def _columns(path: Path, limit: int, token_column: int) -> Iterator[Prepared]:
+    """The sentences of a file in columns, each a text with the file's own words; their tags are not looked at."""
+    lines = list(tag_columns.lines(path))
+    columns = tag_columns.width(lines)
+    if not columns:
+        raise UserError("holds no line of text in UTF-8")
+    column = token_column if columns > 1 else 0
+    if column >= columns:
+        raise UserError(f"has {columns} columns a line, but the words are in column {column}")
+    for begin, rows, broken in tag_columns.blocks(lines, columns, column):
+        name = f"{shown(str(path))}:{begin}"
+        if broken:
+            yield Prepared(name, error=broken)
+            continue
+        text, offsets = joined([row[column] for row in rows])
+        yield Prepared(name, text, offsets, [range(*piece) for piece in pieces(len(rows), limit)], given=True)
 
 
 def to_columns(row: dict[str, Any]) -> Iterator[str]:
@@ -158,10 +221,11 @@ def to_columns(row: dict[str, Any]) -> Iterator[str]:
     if row.get("error"):
         yield f"# {row['input']}: {row['error']}\n\n"
         return
-    offsets = words(row["text"])
+    given = row["entities"].words
+    offsets = words(row["text"]) if given is None else given
     starts = {entity["start"]: entity for entity in row["entities"]}
     inside: dict[str, Any] | None = None
-    for sentence in sentences(row["text"], offsets):
+    for sentence in sentences(row["text"], offsets) if given is None else [range(len(offsets))]:
         for start, end in offsets[sentence.start : sentence.stop]:
             begins = start in starts
             if begins:

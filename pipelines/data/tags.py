@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.data.word_features import WordEncoder
 
 MULTIPLE = 16  # a backend that compiles for each shape has few of them
-SUBWORDS = 5  # of one word; the rest of a long one is not read
+SUBWORDS = 5  # of one word at most; the rest of a long one is not read
 
 
 class Encoder(Protocol):
@@ -74,9 +74,12 @@ def load_tags(config: TagsDataConfig, *, seed: int) -> TagParts:
 
     raw = _load(config)
     parts = _split(raw, config, seed)
+    broken = "".join(f"; {name}: {reason}" for name, reason in raw.skipped[:1])
     for part, of_part in parts.items():
         if not of_part:
-            raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few sentences")
+            raise UserError(
+                f"data.source {config.source}: the {part} part is empty; there are too few usable sentences{broken}"
+            )
     types = tuple(sorted({kind for s in parts["train"] for _, _, kind in s.spans}))
     if not types:
         raise UserError(f"data.source {config.source}: no sentence of the training part has an entity")
@@ -213,20 +216,32 @@ class Tags:
         return spans
 
 
+def most_words(vocabulary: Vocabulary, length: int) -> int:
+    """Words of the longest sentence of which a pretrained encoder that reads `length` subwords can read each word."""
+    # Batches are padded to a multiple of MULTIPLE, which must fit as well.
+    return length // MULTIPLE * MULTIPLE - len(vocabulary.prefix) - len(vocabulary.suffix)
+
+
 class SubwordEncoder:
     """Rows of `WordEncoder` with two more columns for a pretrained encoder: int32 (S, width), S subwords and 2 special.
 
-    The last column but one has the subwords' numbers, the last the place of the first subword of the row's word.
+    The last column but one has the subwords' numbers, the last the place of the first subword of the row's word. Of a
+    sentence with more subwords than fit, fewer of each word are read, so that all words stay.
 
     Args:
         words: What gives the other columns.
         vocabulary: The tokenizer of the pretrained encoder.
+        length: Most subwords that the pretrained encoder reads at once, the special ones included.
+
+    Raises:
+        ValueError: From a call, for a sentence of more than `most_words` words.
     """
 
-    def __init__(self, words: WordEncoder, vocabulary: Vocabulary) -> None:
+    def __init__(self, words: WordEncoder, vocabulary: Vocabulary, length: int) -> None:
         import numpy as np
 
-        self.words, self.vocabulary = words, vocabulary
+        self.words, self.vocabulary, self.length = words, vocabulary, length
+        self.most_words = most_words(vocabulary, length)
         self.width = words.width + 2
         self.padding = np.zeros(self.width, np.int32)
         self.padding[-2] = vocabulary.pad
@@ -237,9 +252,16 @@ class SubwordEncoder:
         ids = list(self.vocabulary.prefix)
         firsts = []
         # The space lets byte-level tokenizers see the beginning of a word; others drop it.
-        for encoded in self.vocabulary.encode([f" {token}" for token in tokens]):
+        encoded = self.vocabulary.encode([f" {token}" for token in tokens])
+        subwords = [word.ids or [self.vocabulary.pad] for word in encoded]
+        sizes = [len(of_word) for of_word in subwords]
+        fitting = (n for n in range(SUBWORDS, 0, -1) if sum(min(size, n) for size in sizes) <= self.most_words)
+        most = next(fitting, 0)
+        if not most:
+            raise ValueError(f"a sentence has {len(tokens)} words, but {self.most_words} fit")
+        for of_word in subwords:
             firsts.append(len(ids))
-            ids.extend(encoded.ids[:SUBWORDS] or [self.vocabulary.pad])
+            ids.extend(of_word[:most])
         ids += self.vocabulary.suffix
         rows = np.zeros((max(len(ids), len(tokens)), self.width), np.int32)
         rows[: len(tokens), : self.words.width] = self.words(tokens)
@@ -249,7 +271,7 @@ class SubwordEncoder:
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.words.to_json(), "subwords": self.vocabulary.to_json()}
+        return {**self.words.to_json(), "subwords": self.vocabulary.to_json(), "length": self.length}
 
 
 def encoder_from_json(value: dict[str, Any]) -> Encoder:
@@ -261,7 +283,7 @@ def encoder_from_json(value: dict[str, Any]) -> Encoder:
         return words
     from pipelines.data.vocabulary import Vocabulary
 
-    return SubwordEncoder(words, Vocabulary.from_json(value["subwords"]))
+    return SubwordEncoder(words, Vocabulary.from_json(value["subwords"]), value.get("length", 512))
 
 
 def padded(rows: Sequence[np.ndarray], fill: Any = 0) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 
 Span = tuple[int, int]
@@ -21,7 +22,8 @@ _MODIFIER = "[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
 _WORD = re.compile(
     "|".join((
         r"(?:https?://|www\.)[^\s<>\"“”]*[^\s<>\"“”.,;:!?)\]}'’…]",
-        r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
+        # The longest name of RFC 5321: without a bound, each character of a run without spaces reads the rest of it.
+        r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",
         rf"[@#]{_LETTER}+",
         r"[:;=8xX][-o^']?(?:[)(\]\[dDpP|/\\*]+(?!\w)|3(?![\w.]))",
         r"<3(?!\w)",
@@ -38,6 +40,7 @@ _WORD = re.compile(
 )  # fmt: skip
 _ENDS = re.compile(r"[.!?…。！？।؟]+|[.!?…。！？।؟][\"'”’»)\]]*")
 _CLOSING = "\"'”’»)]"
+_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 def words(text: str, cuts: Collection[int] = ()) -> list[Span]:
@@ -78,7 +81,7 @@ def sentences(text: str, offsets: Sequence[Span]) -> list[range]:
     begin = 0
     for i in range(1, len(offsets)):
         gap = text[offsets[i - 1][1] : offsets[i][0]]
-        if gap.count("\n") > 1 or gap.count("\r\n") > 1 or _ended(text, offsets, i, gap):
+        if len(_BREAK.findall(gap)) > 1 or _ended(text, offsets, i, gap):
             ranges.append(range(begin, i))
             begin = i
     if begin < len(offsets):
@@ -100,13 +103,20 @@ def _ended(text: str, offsets: Sequence[Span], i: int, gap: str) -> bool:
 
 
 def pieces(size: int, limit: int, spans: Sequence[tuple[int, int, str]] = ()) -> Iterator[tuple[int, int]]:
-    """Cuts `size` words into runs of at most `limit`, not through a span (unless that is longer itself)."""
+    """Cuts `size` words into runs of at most `limit`, not through a span (unless that is longer itself).
+
+    Args:
+        size: Number of words.
+        limit: Most words of a run.
+        spans: First word, word after the last, and type of each, in order; none overlap.
+    """
     begin = 0
+    starts = [start for start, _, _ in spans]
     while size - begin > limit:
         end = begin + limit
-        for start, stop, _ in spans:
-            if start < end < stop and start > begin:
-                end = start
+        last = bisect_left(starts, end) - 1
+        if last >= 0 and begin < starts[last] and spans[last][1] > end:
+            end = starts[last]
         yield begin, end
         begin = end
     yield begin, size

@@ -17,7 +17,8 @@ class TaggerConfig:
             `kerashub:PRESET_OR_FOLDER` (a pretrained text encoder), or my_module:function taking (width of the input,
             size of the vocabulary, number of tags) and returning a Keras model from rows of whole numbers
             (batch, words, width) to scores (batch, words, tags).
-        vectors: File of pretrained word vectors: text (GloVe, word2vec, fastText) or .npy with its words beside it.
+        vectors: File of pretrained word vectors for lstm or transformer: text (GloVe, word2vec, fastText) or .npy with
+            its words beside it.
         width: Units of the LSTM in one direction; half the states of the transformer.
         depth: Layers of the encoder.
         embedding: Size of the learned vectors of words and of hand features.
@@ -65,6 +66,8 @@ class TaggerConfig:
         check(0 < self.finetune_rate <= 1, "model.finetune_rate", "above 0 and at most 1", self.finetune_rate)
         known = self.builder in ("lstm", "transformer") or (":" in self.builder and not self.builder.endswith(":"))
         check(known, "model.builder", "lstm, transformer, kerashub:PRESET or my_module:function", self.builder)
+        if self.vectors is not None:
+            check(self.builder in ("lstm", "transformer"), "model.vectors", "for lstm or transformer", self.builder)
 
     @property
     def pretrained(self) -> bool:

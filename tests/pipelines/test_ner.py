@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import shutil
 from functools import partial
@@ -41,7 +42,8 @@ def trained(tmp_path_factory):
     """One run through the command line, used by all the tests here."""
     folder = tmp_path_factory.mktemp("trained")
     rows = "\n".join(json.dumps(row, ensure_ascii=False) for row in sentences(120))
-    (folder / "notes.jsonl").write_text(rows + '\n{"text": "x", "entities": [[0, 9, "person"]]}\n', encoding="utf-8")
+    broken = ['{"text": "x", "entities": [[0, 9, "person"]]}', '{"text": "Ada \\ud83d", "entities": []}']
+    (folder / "notes.jsonl").write_text("\n".join([rows, *broken]), encoding="utf-8")
     done = cli(*QUICK, "--data", "notes.jsonl", "--run.name", "one", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "ner" / "one", done
@@ -50,6 +52,7 @@ def trained(tmp_path_factory):
 def test_a_run_learns_scores_and_reports(trained):
     run, done = trained
     assert "skipped notes.jsonl:121: entity 0..9 lies outside" in done.stderr
+    assert "skipped notes.jsonl:122: not valid Unicode: character 4" in done.stderr
     scores = json.loads((run / "metrics.json").read_text())
     metrics = scores["test"]
     assert 0 <= scores["baselines"]["dictionary"]["f1"]["value"] <= 1
@@ -82,7 +85,7 @@ def test_tensorboard_shows_sentences_with_their_entities(trained):
 def test_predict_keeps_places_in_the_raw_text(trained, tmp_path):
     run, _ = trained
     text = "\ufeff  Ada saw\tRome 👍🏽.  \r\n\r\nЛев likes São Paulo 👍🏽.\u2028"
-    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8", newline="")
     (tmp_path / "b.jsonl").write_text('{"text": "Ivan left Oslo 👍🏽."}\n{"text": ""}\n{"no": 1}\n', encoding="utf-8")
     (tmp_path / "c.txt").write_bytes(b"\xff\xfe")
     (tmp_path / "d.txt").write_text("")
@@ -91,11 +94,13 @@ def test_predict_keeps_places_in_the_raw_text(trained, tmp_path):
     rows = {Path(row["input"]).name: row for row in map(json.loads, done.stdout.strip().split("\n"))}
     found = [(e["text"], e["label"]) for e in rows["a.txt"]["entities"]]
     assert found == [("Ada", "person"), ("Rome", "town"), ("Лев", "person"), ("São Paulo", "town")]
-    assert all(rows["a.txt"]["text"][e["start"] : e["end"]] == e["text"] for e in rows["a.txt"]["entities"])
+    raw = (tmp_path / "a.txt").read_bytes().decode("utf-8-sig")
+    assert raw.count("\r\n") == 2
+    assert all(raw[e["start"] : e["end"]] == e["text"] for e in rows["a.txt"]["entities"])
     assert [e["text"] for e in rows["b.jsonl:1"]["entities"]] == ["Ivan", "Oslo"]
     assert rows["b.jsonl:2"]["entities"] == rows["d.txt"]["entities"] == []
     assert rows["b.jsonl:3"]["error"] == "no text"
-    assert rows["c.txt"]["error"] == "not UTF-8"
+    assert rows["c.txt"]["error"] == "not UTF-8: byte 0 is 0xff"
     table = cli("predict", run, tmp_path / "b.jsonl", cwd=tmp_path)
     cells = list(csv.DictReader(io.StringIO(table.stdout)))
     assert json.loads(cells[0]["entities"]) == rows["b.jsonl:1"]["entities"]
@@ -112,6 +117,34 @@ def test_predict_writes_columns_that_train_reads(trained, tmp_path):
     raw = load(TagsDataConfig(str(tmp_path / "out.conll")), str(tmp_path / "out.conll"))
     assert [s.spans for s in raw.parts["all"]] == [
         ((0, 1, "person"), (2, 3, "town")), ((0, 1, "person"), (2, 4, "town")),
+    ]  # fmt: skip
+
+
+def test_predict_takes_texts_of_any_length_and_files_with_columns(trained, tmp_path):
+    run, _ = trained
+    long = "Ada saw Rome 👍🏽. " * 30
+    (tmp_path / "a.conll").write_text("Ada B-person\nsaw O\nRome X-no\n👍🏽. O\n\nIvan\n", encoding="utf-8")
+    done = cli("predict", run, long, "Oslo", "東京", "a.conll", "--format", "jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row.get("text") for row in rows] == [long, "Oslo", "東京", "Ada saw Rome 👍🏽.", None]
+    assert [(e["text"], e["label"]) for e in rows[3]["entities"]] == [("Ada", "person"), ("Rome", "town")]
+    assert rows[4]["error"] == "line 6 has 1 columns, the others 2"
+    done = cli("predict", run, "a.conll", "--format", "conll", cwd=tmp_path)
+    words = [line.split("\t") for line in done.stdout.splitlines()[:4]]
+    assert words == [["Ada", "B-person"], ["saw", "O"], ["Rome", "B-town"], ["👍🏽.", "O"]]
+
+
+def test_predict_answers_before_it_has_read_everything():
+    """Empty and broken texts, too, do not pile up."""
+    spec = {"encoder": {"words": [], "features": []}, "types": ["x"], "scheme": "bio", "max_tokens": 8}
+    read = itertools.count()
+    given = (["", "\ud83d", 3][i % 3] for i in iter(lambda: next(read), 4 * ner.MOST_TEXTS))
+    rows = list(itertools.islice(ner.predict(None, spec, given), 3))
+    assert next(read) <= 2 * ner.MOST_TEXTS
+    assert rows[0] == {"input": "text", "text": "", "entities": []}
+    assert [row.get("error") for row in rows[1:]] == [
+        r"not valid Unicode: character 0 is '\ud83d'", "not a text, but int",
     ]  # fmt: skip
 
 
@@ -148,7 +181,7 @@ def test_explain_takes_texts_files_and_by_default_the_test_part(trained, tmp_pat
     assert "text, Zoë (person" in page
     assert "text, Oslo (town" in page
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.txt").write_text("Ivan left Oslo 👍🏽.")
+    (tmp_path / "a.txt").write_text("Ivan left Oslo 👍🏽.", encoding="utf-8")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe")
     model, spec, config = load_model(RunDir(run)), RunDir(run).read_spec(), ner.TASK.config_of(run)
     (block,) = ner.explain(config, model, spec, ["Ada saw Rome 👍🏽.", "a.txt", "b.txt"])
@@ -221,8 +254,11 @@ def test_python_end_to_end(tmp_path, monkeypatch, options):
         learning_rate=0.02, ema=0.5, backend=keras.backend.backend(), **options,
     )  # fmt: skip
     assert run.metrics["test"]["metrics"]["f1"]["value"] > 0.9
-    (row,) = run.predict("Ivan likes Oslo 👍🏽.")
-    assert [e["label"] for e in row["entities"]] == ["person", "town"]
+    (tmp_path / "東京").write_text("Ivan likes Oslo 👍🏽.", encoding="utf-8")
+    first, second, file = run.predict("Ivan likes Oslo 👍🏽.", "東京", Path("東京"))
+    assert [e["label"] for e in first["entities"]] == ["person", "town"]
+    assert second["text"] == "東京"  # a text, whatever files there are
+    assert file["entities"] == first["entities"]
 
 
 def test_resume_ends_with_the_same_weights(tmp_path, monkeypatch):
@@ -275,7 +311,13 @@ def test_own_builders_and_vectors(tmp_path, monkeypatch):
 def test_pretrained_encoder_in_two_phases(tmp_path, monkeypatch):
     keras_hub = pytest.importorskip("keras_hub")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.jsonl").write_text("\n".join(json.dumps(row) for row in sentences(60)))
+    many = {"text": "romememememe " * 48, "entities": []}
+    for name, rows in (
+        ("train", [*sentences(40), many]),
+        ("dev", [*sentences(20), many]),
+        ("test", [*sentences(9), many]),
+    ):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     words = [
         "[PAD]",
         "[UNK]",
@@ -294,19 +336,27 @@ def test_pretrained_encoder_in_two_phases(tmp_path, monkeypatch):
     ]
     keras_hub.models.BertBackbone(
         vocabulary_size=len(words), num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=32,
-        max_sequence_length=64,
+        max_sequence_length=32,
     ).save_to_preset("preset")  # fmt: skip
     keras_hub.tokenizers.BertTokenizer(vocabulary=words, lowercase=True).save_to_preset("preset")
     run = ner.train(
-        data="notes.jsonl", epochs=2, head_epochs=4, batch_size=8, resamples=10, learning_rate=0.02, ema=0.5,
+        data=".", epochs=2, head_epochs=4, batch_size=8, resamples=10, learning_rate=0.02, ema=0.5,
         **{"model.builder": "kerashub:preset"},
     )  # fmt: skip
     assert run.metrics["epochs"] == 6
     assert run.metrics["test"]["metrics"]["f1"]["value"] > 0.5
     shutil.rmtree("preset")
     model = load_model(run.directory)
-    (row,) = ner.predict(model, run.directory.read_spec(), ["Ada saw Rome 👍🏽."])
+    spec, config = run.directory.read_spec(), ner.TASK.config_of(run.directory.path)
+    assert spec["max_tokens"] == 30
+    (row,) = ner.predict(model, spec, ["Ada saw Rome 👍🏽."])
     assert row == run.predict("Ada saw Rome 👍🏽.")[0]
+    long = "romememememe " * 200 + "Ada saw Rome 👍🏽."
+    (row,) = ner.predict(model, spec, [long])
+    assert all(long[e["start"] : e["end"]] == e["text"] for e in row["entities"])
+    assert [len(s.offsets) for s in ner.load_test(config, spec).test[-2:]] == [30, 18]
+    monkeypatch.setattr(ner, "EXPLAINED", 1)
+    ner.explain(config, model, spec, [])
 
 
 BROKEN = {
@@ -315,6 +365,8 @@ BROKEN = {
     "--fit.label_smoothing 0.1": "fit.label_smoothing", "--data.tag_column 0": "data.tag_column",
     "--data.max_tokens 2": "data.max_tokens", "--model.vectors nowhere.txt": "word vectors not found",
     "--model.builder kerashub:nowhere": "kerashub:nowhere", "--model.scheme iob": "model.scheme",
+    "--model.builder kerashub:x --model.vectors v.txt": "model.vectors must be for lstm or transformer",
+    "--model.builder own:build --model.vectors v.txt": "model.vectors must be for lstm or transformer",
 }  # fmt: skip
 
 

@@ -1,11 +1,17 @@
 import importlib.util
 import itertools
 import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pipelines.data import tag_sources
+from pipelines.data import sources, tag_sources
+from pipelines.data.tag_inputs import Entities, named, texts, to_columns
 from pipelines.data.tags import Tags, load_tags, load_test_tags, padded
 from pipelines.data.tags_config import TagsDataConfig
 from pipelines.data.word_features import BYTES, UNKNOWN, WordEncoder, learn_features, learn_words, shape, with_vectors
@@ -103,10 +109,15 @@ BROKEN_ROWS = {
     '{"text": "abc", "entities": [["0", 1, "x"]]}': "is not", '{"text": "abc", "entities": [[0, 1, null]]}': "is not",
     '{"tokens": ["a", "b"], "tags": ["O"]}': "2 tokens, but 1 tags", '{"tokens": ["a"]}': "no tags",
     '{"tokens": ["a"], "tags": [3]}': "no tag", '{"tokens": ["a", " "], "tags": ["O", "O"]}': "empty token",
+    '{"tokens": ["a", null], "tags": ["O", "O"]}': "empty token",
+    '{"text": "a \\ud83d", "entities": []}': r"not valid Unicode: character 2 is '\ud83d'",
+    '{"tokens": ["a", "\\ud83d"], "tags": ["O", "O"]}': "not valid Unicode", "[" * 100_000: "no JSON",
+    '{"tokens": ["a"], "tags": ["B-\\ud83d"]}': "not valid Unicode",
+    '{"text": "abc", "entities": [[0, 1, "\\ud83d"]]}': "entity 0..1: its type is not valid Unicode",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", BROKEN_ROWS)
+@pytest.mark.parametrize("row", BROKEN_ROWS, ids=range(len(BROKEN_ROWS)))
 def test_broken_rows_are_named(tmp_path, row):
     raw = load(write(tmp_path / "a.jsonl", f'{{"text": "Ada", "entities": [[0, 3, "p"]]}}\n{row}\n'))
     assert len(raw.parts["all"]) == 1
@@ -119,6 +130,7 @@ def test_own_functions_and_docbin(tmp_path, monkeypatch):
     (tmp_path / "own_tags.py").write_text(
         "def load(): return {'train': [(['Ada', 'ran'], ['B-p', 'O'])], 'test': [('Ada ran', [(0, 3, 'p')])]}\n"
         "def wrong(): return {'training set': []}\n"
+        "def twice(): return {name: [(['Ada'], ['B-p'])] for name in ('train', 'val', 'dev')}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     raw = load(TagsDataConfig("own_tags:load"))
@@ -126,6 +138,9 @@ def test_own_functions_and_docbin(tmp_path, monkeypatch):
         "train": [((0, 1, "p"),)],
         "test": [((0, 1, "p"),)],
     }
+    assert {part: len(rows) for part, rows in load(TagsDataConfig("own_tags:twice")).parts.items()} == {
+        "train": 1, "val": 2,
+    }  # fmt: skip
     with pytest.raises(UserError, match="must give a list of rows"):
         load(TagsDataConfig("own_tags:wrong"))
     spacy = pytest.importorskip("spacy")
@@ -147,6 +162,145 @@ def test_folder_split_limit_and_long_sentences(tmp_path):
     raw = load(TagsDataConfig(write(tmp_path / "long.conll", columns(tags)).source, max_tokens=8))
     assert [len(s.offsets) for s in raw.parts["all"]] == [6, 8, 8, 8, 1]
     assert [s.spans for s in raw.parts["all"]][:2] == [(), ((0, 5, "x"),)]
+    assert raw.notes == ["long.conll: its tags are BIO"]
+    config = write(tmp_path / "longer.conll", columns("O B-x " + "I-x " * 19))
+    raw = load(TagsDataConfig(config.source, max_tokens=8))
+    assert [s.spans for s in raw.parts["all"]] == [(), ((0, 8, "x"),), (), ()]
+    assert raw.notes[-1].startswith("1 entities have more than data.max_tokens = 8 words")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("eng.train", "eng.testa", "eng.testb"), ("en_ewt-ud-train.iob2", "en_ewt-ud-dev.iob2", "en_ewt-ud-test.iob2"),
+        ("train.txt", "valid.txt", "test.txt"), ("Train.conll", "validation-v2.tsv", "testb.conll2003"),
+    ],
+)  # fmt: skip
+def test_parts_are_found_anywhere_in_the_names(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text(columns("B-x O", [name, "a"]))
+    (tmp_path / "._train.conll").write_bytes(b"\0\xff")  # as macOS leaves them
+    (tmp_path / "train.md").write_text("# Notes")
+    raw = load(TagsDataConfig(str(tmp_path)))
+    assert {part: [s.tokens[0] for s in rows] for part, rows in raw.parts.items()} == {
+        part: [name] for part, name in zip(("train", "val", "test"), names, strict=True)
+    }
+    assert not raw.skipped
+    assert [s.tokens[0] for s in load(TagsDataConfig(str(tmp_path / names[0]))).parts["all"]] == [names[0]]
+
+
+def test_tfds_gives_tokens_with_named_tags(monkeypatch):
+    """A builder of the shape of TFDS's conll2003, whose part for validation is called dev."""
+    rows = {
+        "train": [([b"Ada", b"ran"], [1, 0]), ([b"\xff"], [0])], "dev": [(["Zoë".encode()], [1])],
+        "test": [([b"in", b"Rome", b"Italy"], [0, 3, 4])], "more": [([b"x"], [0])],
+    }  # fmt: skip
+    features = {
+        "tokens": None,
+        "ner": SimpleNamespace(feature=SimpleNamespace(names=["O", "B-p", "I-p", "B-q", "I-q"])),
+    }
+    builder = SimpleNamespace(
+        info=SimpleNamespace(features=features, splits=dict.fromkeys(rows)),
+        as_dataset=lambda split: [{"tokens": tokens, "ner": tags} for tokens, tags in rows[split]],
+    )
+    monkeypatch.setattr(sources, "tfds_builder", lambda name, example: builder)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(as_numpy=lambda rows: rows))
+    raw = load(TagsDataConfig("tfds:conll2003"))
+    assert {part: [(s.text, s.spans) for s in found] for part, found in raw.parts.items()} == {
+        "train": [("Ada ran", ((0, 1, "p"),))], "val": [("Zoë", ((0, 1, "p"),))],
+        "test": [("in Rome Italy", ((1, 3, "q"),))],
+    }  # fmt: skip
+    assert raw.skipped == [("conll2003[train][1]", r"not valid Unicode: character 0 is '\udcff'")]
+    assert "the part more of tfds:conll2003 is left out" in raw.notes
+    features["ner"] = None
+    with pytest.raises(UserError, match="has no tokens with named tags; it has tokens, ner"):
+        load(TagsDataConfig("tfds:conll2003"))
+
+
+def test_a_long_document_with_many_entities_takes_as_long_as_it_is(tmp_path):
+    def seconds(size):
+        text = "Ada a " * size
+        row = {"text": text, "entities": [[6 * i, 6 * i + 3, "p"] for i in range(size)]}
+        config = write(tmp_path / "a.jsonl", json.dumps(row))
+        start = time.perf_counter()
+        assert sum(len(s.spans) for s in load(config).parts["all"]) == size
+        return time.perf_counter() - start
+
+    short, long = (min(seconds(size) for _ in range(3)) for size in (5_000, 20_000))
+    assert long < 9 * short + 0.3  # quadratic would be 16 times as long, and seconds
+
+
+TEXTS = [
+    "北京大学在北京。", "Berlin", "x" * 300, "Ada saw Rome. " * 30, "Berlin/Germany and all", "https://pku.edu.cn/北京",
+    "京/" * 600, "a\0b", "[b-a] [x", "\ud83d", "京都.見",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("argument", TEXTS, ids=range(len(TEXTS)))
+def test_an_argument_that_looks_like_no_name_is_a_text(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    assert named([argument]) == [argument]
+
+
+def test_an_argument_that_looks_like_a_name_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("Berlin", "my letter", "a.txt", "b.txt", "c.csv"):
+        (tmp_path / name).write_text("text\nAda\n")
+    assert named(["Berlin", "my letter", "*.txt", "./c.csv", "."]) == [
+        Path(name) for name in ("Berlin", "my letter", "a.txt", "b.txt", "./c.csv", "a.txt", "b.txt")
+    ]
+    for name in ("", "Berlin.txt", "my letter.txt", "no/where", "x.conll", "x.csv", "eng.testa"):
+        with pytest.raises(UserError, match="input not found"):
+            named([name])
+
+
+def test_files_in_columns_keep_their_words(tmp_path):
+    """What is written of them has the words of the file, one for one, and train reads it."""
+    text = "-DOCSTART- -X- O\n\n# id = 1\nAda's NNP B-p\n(x) X O\n\nRome NN\n\n# NN O\nis VB O\n" + "a X O\n" * 20
+    write(tmp_path / "a.conll", text)
+    first, broken, last = texts([tmp_path / "a.conll"], 8)
+    assert (first.text, list(first.sentences)) == ("Ada's (x)", [["Ada's", "(x)"]])
+    assert broken == type(broken)(f"{tmp_path}/a.conll:7", error="line 7 has 2 columns, the others 3")
+    assert [len(words) for words in last.sentences] == [8, 8, 6]
+    found = [last.entity(last.ranges[0], (0, 2, "p"), 0.5)]
+    row = {"input": last.name, "text": last.text, "entities": Entities(found, last.offsets)}
+    written = "".join(to_columns(row))
+    assert [line.split("\t") for line in written.split("\n")[:3]] == [["#", "B-p"], ["is", "I-p"], ["a", "O"]]
+    (sentence,) = load(write(tmp_path / "b.conll", written)).parts["all"]
+    assert sentence.tokens == ["#", "is", *"a" * 20]
+    write(tmp_path / "c.tsv", "1\tAda\n2\tran\n")
+    write(tmp_path / "words.bio", "Ada\nran\n")
+    assert [t.text for t in texts([tmp_path / "c.tsv", tmp_path / "words.bio"], 8, token_column=1)] == ["Ada ran"] * 2
+    assert next(texts([tmp_path / "c.tsv"], 8, token_column=2)).error.startswith("has 2 columns a line")
+    (tmp_path / "d.conll").write_bytes(b"\n\xff\n")
+    assert [t.error for t in texts([tmp_path / "d.conll"], 8)] == ["holds no line of text in UTF-8"]
+
+
+def test_what_cannot_be_read_is_a_row_that_says_why(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "a.csv").write_bytes(b"id,text\n1,Ada\n2,\n3,\xff\n4\n")
+    (tmp_path / "b.csv").write_text("id,words\n1,Ada\n")
+    (tmp_path / "c.jsonl").write_bytes(
+        b'\xef\xbb\xbf"Ada"\r\n\r\n{"text": "\\ud83d"}\n\xff\n{"text": 3}\n' + b"[" * 100_000
+    )
+    pyarrow.write_table(__import__("pyarrow").table({"text": ["Ada", None]}), tmp_path / "d.parquet")
+    (tmp_path / "e.txt").write_bytes(b"Ada\xff")
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/\xff.txt"))
+    odd.write_text("Ada")
+    files = [tmp_path / name for name in ("a.csv", "b.csv", "c.jsonl", "d.parquet", "e.txt", "f.txt")]
+    found = [(Path(t.name).name, t.text or t.error) for t in texts([*files, odd, "\ud83d", 3], 8)]
+    assert found == [
+        ("a.csv line 2", "Ada"), ("a.csv line 3", ""), ("a.csv line 4", r"not valid Unicode: character 0 is '\udcff'"),
+        ("a.csv line 5", "expected 2 cells, got 1"),
+        ("b.csv", "no column named text or sentence or review or content or document or body or message or comment or "
+         "tweet (it has id, words)"),
+        ("c.jsonl:1", "Ada"), ("c.jsonl:3", r"not valid Unicode: character 0 is '\ud83d'"), ("c.jsonl:4", "not UTF-8"),
+        ("c.jsonl:5", "no text"), ("c.jsonl:6", found[9][1]), ("d.parquet row 0", "Ada"),
+        ("d.parquet row 1", "not a text, but NoneType"), ("e.txt", "not UTF-8: byte 3 is 0xff"),
+        ("f.txt", "No such file or directory"), (r"\udcff.txt", "Ada"),
+        ("text", r"not valid Unicode: character 0 is '\ud83d'"), ("text", "not a text, but int"),
+    ]  # fmt: skip
+    assert found[9][1].startswith("no JSON")
 
 
 def test_splits_keep_copies_together_and_types_everywhere(tmp_path):
@@ -180,6 +334,7 @@ def test_the_sample_is_there_or_its_package_is_named(monkeypatch):
 NOTHING = {
     "nowhere.conll": "not found", "empty.conll": "holds no line of text", "binary.conll": "holds no line of text in UTF-8", "one.conll": "1 columns", "pos.conll": "max_broken",
     "plain.conll": "no sentence of the training part has an entity", "picture.png": "a file must be one of",
+    "rows.jsonl": "train part is empty; there are too few usable sentences; rows.jsonl:1: no text",
     "tfds:": "needs a name", "folder": "no file of annotated text named train",
     "bad.spacy": "DocBin" if importlib.util.find_spec("spacy") else r"needs spaCy: pip install '.*\[spacy\]'",
 }  # fmt: skip
@@ -188,7 +343,7 @@ NOTHING = {
 @pytest.mark.parametrize("source", NOTHING)
 def test_unusable_sources_are_one_line(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
-    files = {"empty.conll": "\n\n", "one.conll": "a\nb\n", "plain.conll": "".join(f"a{i} O\n\n" for i in range(30)), "picture.png": "x", "bad.spacy": "x",
+    files = {"empty.conll": "\n\n", "one.conll": "a\nb\n", "plain.conll": "".join(f"a{i} O\n\n" for i in range(30)), "picture.png": "x", "rows.jsonl": "{}", "bad.spacy": "x",
              "pos.conll": "\n\n".join("the DT\ndog NN" for _ in range(20))}  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text)

@@ -1,5 +1,6 @@
 import itertools
 import random
+import time
 import unicodedata
 
 import pytest
@@ -17,6 +18,9 @@ TEXTS = {
     "שָׁלוֹם עולם": ["שָׁלוֹם", "עולם"],
     "नमस्ते दुनिया": ["नमस्ते", "दुनिया"],
     unicodedata.normalize("NFD", "Zoë Müller"): [unicodedata.normalize("NFD", w) for w in ("Zoë", "Müller")],
+    "to: a.b+c@mail-1.x.org, 北京@x.y": ["to", ":", "a.b+c@mail-1.x.org", ",", "北京@x.y"],
+    "A" * 64 + "@x.y": ["A" * 64 + "@x.y"],
+    "A" * 65 + "@x.y": ["A" * 65, "@x", ".", "y"],
     "": [],
     " \n\t\u3000 ": [],
 }  # fmt: skip
@@ -39,6 +43,12 @@ def test_every_character_but_space_is_in_one_word(text, cuts):
     assert [i for r in ranges for i in r] == list(range(len(found)))
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_an_empty_line_ends_a_sentence(line_end):
+    text = line_end.join(["one", "of two", "", "two"])
+    assert [len(r) for r in sentences(text, words(text))] == [3, 1]
+
+
 def test_sentences_end_where_they_end():
     text = 'He left. "Yes!" She said no... maybe.\nnot a new one\n\na new one。次の文'
     offsets = words(text)
@@ -59,6 +69,18 @@ def test_pieces_never_cut_an_entity():
         assert [i for begin, end in cut for i in range(begin, end)] == list(range(size))
         assert all(0 < end - begin <= limit for begin, end in cut)
         assert not any(start < end < stop for _, end in cut[:-1] for start, stop, _ in spans)
+
+
+@pytest.mark.parametrize("unit", ["京", "a.b+", "a.b@", "1,", "a-", "www.)", ":dx", "a's", "京1.", "é\u200d"])
+def test_runs_without_spaces_take_as_long_as_they_are(unit):
+    def seconds(size):
+        text = (unit * size)[:size]
+        start = time.perf_counter()
+        sentences(text, words(text))
+        return time.perf_counter() - start
+
+    short, long = (min(seconds(size) for _ in range(3)) for size in (20_000, 80_000))
+    assert long < 9 * short + 0.3  # quadratic would be 16 times as long, and seconds
 
 
 def test_a_megabyte_takes_seconds():

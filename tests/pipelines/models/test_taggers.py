@@ -109,7 +109,7 @@ def test_recall_shifts_the_optimum():
 
 def test_subwords_meet_their_words():
     pieces = wordpieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ada", "lo", "##ve", "##la", "##ce"], lowercase=True)
-    encoder = SubwordEncoder(WordEncoder([], []), pieces)
+    encoder = SubwordEncoder(WordEncoder([], []), pieces, 512)
     rows = encoder(["Ada", "Lovelace", "\u200b", "Ada"])
     ids, firsts = rows[:, -2].tolist(), rows[:4, -1].tolist()
     assert ids[:6] == [2, 4, 5, 6, 7, 8]
@@ -118,3 +118,18 @@ def test_subwords_meet_their_words():
     batch = padded([rows, rows[:5]], encoder.padding)
     assert batch.shape == (2, 16, encoder.width)
     assert not batch[1, 5:].any()
+
+
+def test_all_words_of_a_long_sentence_stay():
+    pieces = wordpieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "##b", "c"], lowercase=True)
+    encoder = SubwordEncoder(WordEncoder([], []), pieces, 20)
+    assert encoder.most_words == 14  # batches are padded to 16
+    for words, of_each in ((2, 5), (3, 4), (4, 3), (6, 2), (8, 1), (14, 1)):
+        rows = encoder(["abbbbbbb"] * words)
+        assert padded([rows], encoder.padding).shape[1] <= 20
+        assert rows[:words, -1].tolist() == [1 + of_each * i for i in range(words)]
+        assert rows[rows[:words, -1], -2].tolist() == [4] * words
+    # What short words leave goes to the long ones.
+    assert encoder(["abbbbb", "c", "c", "c", "abbbbb"])[:5, -1].tolist() == [1, 6, 7, 8, 9]
+    with pytest.raises(ValueError, match="a sentence has 15 words, but 14 fit"):
+        encoder(["c"] * 15)
