@@ -34,12 +34,18 @@ class TablePart:
         x: float32 (N, D), encoded; of a streamed table on disk.
         values: The target as `Target.encode` takes it.
         names: N names for reports.
+        aside: Further columns of these rows that are no features, such as dropped ones and the group; kept for reports.
     """
 
     frame: pd.DataFrame
     x: np.ndarray | DiskRows
     values: np.ndarray
     names: Sequence[str]
+    aside: pd.DataFrame | None = None
+
+    def with_aside(self) -> pd.DataFrame:
+        """The features and what stands beside them."""
+        return self.frame if self.aside is None else pd.concat([self.frame, self.aside], axis=1)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,6 +125,7 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     notes = list(raw.notes)
     away = {*columns, *config.drop, *raw.drop, config.duration, config.group_column, config.split_column}
     features = {part: frame.drop(columns=[c for c in frame if c in away]) for part, frame in raw.parts.items()}
+    beside = [c for c in training if c in away and c not in (*columns, config.duration)]
     absent = sorted(set(config.drop) - set(training.columns))
     if absent:
         raise UserError(f"data.drop: there is no column {absent[0]!r}; there are {table_kinds.listed(training)}")
@@ -136,6 +143,7 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
             encoder.encode(features[origin].iloc[chosen]),
             values[origin][chosen],
             [f"{origin} {i}" if origin != "all" else f"row {i}" for i in raw.parts[origin].index[chosen]],
+            raw.parts[origin].reindex(columns=beside).iloc[chosen].reset_index(drop=True),
         )
         for part, (origin, chosen) in index.items()
     }
