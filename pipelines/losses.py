@@ -118,6 +118,22 @@ class LogLikelihood(keras.losses.Loss):
         return {**super().get_config(), **own}
 
 
+@keras.saving.register_keras_serializable(package="pipelines")
+class SquaredErrorOfMembers(keras.losses.Loss):
+    """Mean of the squared errors of several networks, of which the mean and the variance of the answers are known.
+
+    A row's weight then counts for both, and a row that a copy leaves out does not draw its members together.
+    """
+
+    def __init__(self, name: str = "squared_error_of_members", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Numbers (..., T), and means followed by variances (..., 2T), to losses (...)."""
+        mean, variance = ops.split(ops.cast(y_pred, "float32"), 2, axis=-1)
+        return ops.mean(ops.square(ops.cast(y_true, "float32") - mean) + variance, axis=-1)
+
+
 def classification_loss(imbalance: str, label_smoothing: float) -> keras.losses.Loss:
     """The loss of a single-label classifier with logits and one-hot or mixed labels."""
     if imbalance == "focal":

@@ -39,16 +39,21 @@ class Estimate:
         return {name: None if math.isnan(number) else float(number) for name, number in numbers.items()}
 
 
-def resample_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def resample_indices(n: int, resamples: int, seed: int, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Draws samples with replacement, the bootstrap of Efron (1979).
+
+    Samples of one group, such as the visits of a patient, are no independent ones: with `groups`, whole groups are
+    drawn, as many as there are (the cluster bootstrap; Davison & Hinkley 1997, section 3.8).
 
     Args:
         n: number of samples, at least 1.
         resamples: how many resamples in all, at least 1.
         seed: the same seed gives the same resamples.
+        groups: (n,) int, the group of each sample; without them each is one of its own.
 
     Yields:
-        int64 arrays of shape (block, n): each row is one resample; the blocks' rows add up to `resamples`.
+        int64 arrays of shape (block, n): each row is one resample; the blocks' rows add up to `resamples`. With groups
+        shape (1, m), where m is the size of the groups that were drawn.
 
     Raises:
         ValueError: `n` or `resamples` is below 1.
@@ -56,6 +61,12 @@ def resample_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     if n < 1 or resamples < 1:
         raise ValueError(f"the bootstrap needs at least 1 sample and 1 resample, got {n} and {resamples}")
     generator = np.random.default_rng(seed)
+    if groups is not None:
+        number, order = int(groups.max()) + 1, np.argsort(groups, kind="stable")
+        for _ in range(resamples):
+            drawn = np.bincount(generator.integers(0, number, number), minlength=number)
+            yield np.repeat(order, drawn[groups[order]])[None]
+        return
     block = max(1, _BLOCK_INDICES // n)
     for start in range(0, resamples, block):
         yield generator.integers(0, n, size=(min(block, resamples - start), n))
@@ -87,17 +98,19 @@ def bootstrap(
     resamples: int = 1000,
     level: float = 0.95,
     vectorised: bool = False,
+    groups: np.ndarray | None = None,
 ) -> Estimate:
     """The metric on all samples with its percentile bootstrap interval.
 
     Args:
-        metric: gets indices of samples, int64 of shape (n,), and returns a number, NaN where undefined. If
-            `vectorised`, it gets shape (block, n) and returns shape (block,).
+        metric: gets indices of samples, int64 of shape (n,) or with `groups` about that, and returns a number, NaN
+            where undefined. If `vectorised`, it gets shape (block, n) and returns shape (block,).
         n: number of samples, at least 1.
         seed: the same seed gives the same interval.
         resamples: how often to draw the samples anew.
         level: share of the resamples between the ends of the interval.
         vectorised: whether `metric` takes many resamples at once.
+        groups: (n,) int, what is drawn together; see `resample_indices`.
 
     Raises:
         ValueError: `n` or `resamples` is below 1.
@@ -108,7 +121,7 @@ def bootstrap(
         0.75
     """
     draws: list[np.ndarray] = []
-    for rows in resample_indices(n, resamples, seed):
+    for rows in resample_indices(n, resamples, seed, groups):
         block = metric(rows) if vectorised else [metric(row) for row in rows]
         draws.append(np.asarray(block, dtype=np.float64))
     everything = np.arange(n)

@@ -13,6 +13,9 @@ from pipelines.data.table_columns import Column, Scale
 from pipelines.data.table_kinds import LEFT_OUT
 from pipelines.errors import UserError
 
+# Neighbouring places of a distribution are joined until so many rows are expected in each.
+EXPECTED = 5
+
 
 class Encoder:
     """Frames to float32 (N, D): first the numbers, then the zeros and ones.
@@ -95,30 +98,51 @@ class Encoder:
         np.add.at(total.T, index, values.T)
         return total
 
-    def drift(self, encoded: np.ndarray) -> list[tuple[str, float]]:
-        """Population stability index of each block: 0 for the same distribution, above 0.25 for another one.
+    def drift(self, encoded: np.ndarray, rows: float) -> list[tuple[str, float]]:
+        """Population stability index of each block: about 0 for the same distribution, above 0.25 for another one.
+
+        The index of two samples of one distribution is about (places - 1) (1 / N + 1 / rows), by chance alone, which is
+        taken off; it can be negative.
 
         Args:
             encoded: float32 (N, D).
+            rows: How many rows the encoder has learned from.
 
         Reference:
-            Siddiqi, "Credit Risk Scorecards", 2006.
+            Siddiqi, "Credit Risk Scorecards", 2006; the chance: Yurdakul & Naranjo, "Statistical properties of the
+            population stability index", Journal of Risk Model Validation 2020.
         """
         found = []
         for block, part, edges, reference in zip(
             self.blocks, self.split(encoded), self.edges, self.reference, strict=True
         ):
-            then = np.array(reference)
-            now = np.array(_shares(part, edges, block.numeric))
+            group = _joined(np.array(reference) * len(encoded))
+            then = np.bincount(group, reference)
+            now = np.bincount(group, _shares(part, edges, block.numeric))
             # Half a row in each place keeps the logarithm finite where one of the two has none.
             floor = 0.5 / len(encoded)
             then, now = np.maximum(then, floor), np.maximum(now, floor)
-            found.append((block.name, float(((now - then) * np.log(now / then)).sum())))
+            chance = (len(then) - 1) * (1 / len(encoded) + 1 / rows)
+            found.append((block.name, float(((now - then) * np.log(now / then)).sum() - chance)))
         return found
 
     def unknown(self, frame: pd.DataFrame) -> dict[str, int]:
         """Rows with a category that the training part has not, by column."""
         counts = {column.name: column.unknown(frame[column.name]) for column in self.columns}
+        return {name: count for name, count in counts.items() if count}
+
+    def unread(self, frame: pd.DataFrame) -> dict[str, int]:
+        """Rows with something in a column of numbers or dates that is none, by column."""
+        counts = {
+            column.name: int((np.isnan(column.values(frame[column.name])) & frame[column.name].notna()).sum())
+            for column in self.columns
+            if column.kind in ("number", "date")
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def absent(self, frame: pd.DataFrame) -> dict[str, int]:
+        """Rows without a value in a column that had one in all rows of the training part, by column."""
+        counts = {column.name: int(frame[column.name].isna().sum()) for column in self.columns if not column.missing}
         return {name: count for name, count in counts.items() if count}
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +153,17 @@ class Encoder:
     def from_json(cls, values: Mapping[str, Any]) -> Encoder:
         columns = [Column(**{**c, "scale": Scale(**c["scale"]) if c["scale"] else None}) for c in values["columns"]]
         return cls(columns, values["reference"], values["edges"])
+
+
+def _joined(expected: np.ndarray) -> np.ndarray:
+    """int64 (K,): the group of each place, such that all groups but the last expect `EXPECTED` rows at least."""
+    group, number, total = np.zeros(len(expected), np.int64), 0, 0.0
+    for i, rows in enumerate(expected):
+        group[i] = number
+        total += rows
+        if total >= EXPECTED:
+            number, total = number + 1, 0.0
+    return group
 
 
 def _shares(part: np.ndarray, edges: Sequence[float], numeric: bool) -> list[float]:

@@ -33,12 +33,18 @@ class TablePart:
         x: float32 (N, D), encoded; of a streamed table on disk.
         values: The target as `Target.encode` takes it.
         names: N names for reports.
+        aside: Further columns of these rows that are no features, such as dropped ones and the group; kept for reports.
     """
 
     frame: pd.DataFrame
     x: np.ndarray | DiskRows
     values: np.ndarray
     names: Sequence[str]
+    aside: pd.DataFrame | None = None
+
+    def with_aside(self) -> pd.DataFrame:
+        """The features and what stands beside them."""
+        return self.frame if self.aside is None else pd.concat([self.frame, self.aside], axis=1)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -121,6 +127,7 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     away = {*columns, *config.drop, *raw.drop, config.duration, config.group_column, config.split_column}
     features = {part: frame.drop(columns=[c for c in frame if c in away]) for part, frame in raw.parts.items()}
     names = [name for name in training if name not in away]
+    beside = [c for c in training if c in away and c not in (*columns, config.duration)]
     if not names:
         raise UserError("no column is left to predict from: all are the target, dropped, or only for the split")
     hashes = {part: table_split.hashes(frame, values[part], names) for part, frame in features.items()}
@@ -136,6 +143,7 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
             encoder.encode(features[origin].iloc[chosen]),
             values[origin][chosen],
             [f"{origin} {i}" if origin != "all" else f"row {i}" for i in raw.parts[origin].index[chosen]],
+            raw.parts[origin].reindex(columns=beside).iloc[chosen].reset_index(drop=True),
         )
         for part, (origin, chosen) in index.items()
     }

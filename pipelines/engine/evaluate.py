@@ -51,6 +51,7 @@ class Classification:
         labels: (N,) int64.
         probabilities: (N, K) float64, rows sum to 1.
         resamples: bootstrap resamples behind the intervals.
+        predicted: (N,) int64: the class decided for.
     """
 
     classes: tuple[str, ...]
@@ -61,16 +62,12 @@ class Classification:
     labels: np.ndarray
     probabilities: np.ndarray
     resamples: int
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """(N,) int64: the most probable class."""
-        return self.probabilities.argmax(axis=1)
+    predicted: np.ndarray
 
     @property
     def confidence(self) -> np.ndarray:
         """(N,) float64: the probability of the predicted class."""
-        return self.probabilities.max(axis=1)
+        return self.probabilities[np.arange(len(self.labels)), self.predicted]
 
     def to_json(self) -> dict[str, Any]:
         """All but the samples themselves, in JSON's own types; undefined numbers are None."""
@@ -98,6 +95,8 @@ def classification(
     *,
     seed: int,
     resamples: int = 1000,
+    decided: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Classification:
     """Scores predictions, each score with a 95 % percentile bootstrap interval over the samples.
 
@@ -115,6 +114,8 @@ def classification(
         classes: K names, at least 2.
         seed: of the resamples.
         resamples: how often the samples are drawn anew.
+        decided: (N,) int, the class that each sample is taken for; the most probable one by default.
+        groups: (N,) int, what the bootstrap draws together (`pipelines.metrics.resample_indices`).
 
     Raises:
         ValueError: shapes that do not fit, labels out of range, or rows that are no probabilities.
@@ -123,12 +124,12 @@ def classification(
     labels, probabilities = _checked(labels, probabilities, len(classes))
     number = len(classes)
     names = tuple(str(name) for name in classes)
-    predicted = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1) if decided is None else decided
 
     values = _values(labels, predicted, probabilities)
     affordable = max(100, _RANKING_WORK // probabilities.size)
-    draws = _draws(labels, predicted, probabilities, seed, resamples)
-    draws |= _ranking_draws(labels, probabilities, seed, min(resamples, affordable))
+    draws = _draws(labels, predicted, probabilities, seed, resamples, groups)
+    draws |= _ranking_draws(labels, probabilities, seed, min(resamples, affordable), groups)
     for name in _BIASED:
         draws[name] -= np.nanmean(draws[name]) - values[name]
     estimates = {name: Estimate(value, *interval(draws[name])) for name, value in values.items()}
@@ -149,6 +150,7 @@ def classification(
         labels=labels,
         probabilities=probabilities,
         resamples=resamples,
+        predicted=predicted,
     )
 
 
@@ -216,15 +218,20 @@ def _brier(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return squares / 2 if probabilities.shape[1] == 2 else squares
 
 
-def _counts(rows: np.ndarray) -> np.ndarray:
-    """Resamples (block, N) as counts (N, block): how often each resample holds each sample."""
-    block, n = rows.shape
+def _counts(rows: np.ndarray, n: int) -> np.ndarray:
+    """Resamples (block, M) of N samples as counts (N, block): how often each resample holds each sample."""
+    block = len(rows)
     flat = rows * block + np.arange(block)[:, None]
     return np.bincount(flat.ravel(), minlength=n * block).reshape(n, block)
 
 
 def _draws(
-    labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    seed: int,
+    resamples: int,
+    groups: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """Every score that is a function of sums over samples, on each resample: name to (resamples,).
 
@@ -233,6 +240,7 @@ def _draws(
     """
     n, number = probabilities.shape
     right = (predicted == labels).astype(np.float64)
+    likely = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     likelihood = np.clip(probabilities[np.arange(n), labels], np.finfo(np.float64).eps, 1)
     confidence = probabilities.max(axis=1)
     by_sample = {"accuracy": right, "log_loss": -np.log(likelihood), "brier": _brier(labels, probabilities)}
@@ -247,7 +255,7 @@ def _draws(
     sums = sparse.vstack(
         [
             sparse.csr_array(np.stack(list(by_sample.values()))),
-            grouped(bin_indices(confidence, BINS), BINS, confidence - right),
+            grouped(bin_indices(confidence, BINS), BINS, confidence - likely),
             grouped(labels, number, right),
             grouped(labels, number, ones),
             grouped(predicted, number, ones),
@@ -256,10 +264,11 @@ def _draws(
     )
     ends = np.cumsum([len(by_sample), BINS, number, number])
     draws: dict[str, list[np.ndarray]] = {}
-    for rows in resample_indices(n, resamples, seed):
-        means, gaps, hits, support, guesses = np.split(sums @ _counts(rows).astype(np.float64), ends)
-        block = dict(zip(by_sample, means / n, strict=True))
-        block["expected_calibration_error"] = np.abs(gaps).sum(axis=0) / n
+    for rows in resample_indices(n, resamples, seed, groups):
+        means, gaps, hits, support, guesses = np.split(sums @ _counts(rows, n).astype(np.float64), ends)
+        size = rows.shape[1]
+        block = dict(zip(by_sample, means / size, strict=True))
+        block["expected_calibration_error"] = np.abs(gaps).sum(axis=0) / size
         block["balanced_accuracy"] = _mean_ratio(hits, support)
         block["macro_f1"] = _mean_ratio(2 * hits, support + guesses)
         for name, values in block.items():
@@ -279,12 +288,14 @@ def _mean_defined(scores: np.ndarray) -> np.ndarray:
     return np.divide(np.nansum(scores, axis=0), number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def _ranking_draws(labels: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int) -> dict[str, np.ndarray]:
+def _ranking_draws(
+    labels: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int, groups: np.ndarray | None
+) -> dict[str, np.ndarray]:
     """ROC AUC and average precision, each the mean over classes, on each resample: name to (resamples,)."""
     rankings = [_ranking(labels == k, probabilities[:, k]) for k in np.unique(labels)]
     blocks = []
-    for rows in resample_indices(len(labels), resamples, seed):
-        counts = _counts(rows).astype(np.float32)
+    for rows in resample_indices(len(labels), resamples, seed, groups):
+        counts = _counts(rows, len(labels)).astype(np.float32)
         scores = np.stack([_ranking_scores(counts, ranking) for ranking in rankings])
         blocks.append(_mean_defined(scores))
     area, precision = np.concatenate(blocks, axis=1)
@@ -326,6 +337,7 @@ def _ranking_scores(counts: np.ndarray, ranking: _Ranking) -> np.ndarray:
     cuts = np.unique(np.concatenate([[0], ranking.cuts.ravel(), [n]]))
     between = np.add.reduceat(counts[ranking.order], cuts[:-1], axis=0)
     above = np.concatenate([np.zeros((1, block)), np.cumsum(between, axis=0, dtype=np.float64)])
+    size = above[-1]
     before, upto = above[np.searchsorted(cuts, ranking.cuts)].transpose(1, 0, 2)
 
     hits = np.add.reduceat(counts[ranking.positives], ranking.starts, axis=0, dtype=np.float64)
@@ -334,6 +346,6 @@ def _ranking_scores(counts: np.ndarray, ranking: _Ranking) -> np.ndarray:
     wrong_before, ties = before - (found - hits), upto - before - hits
     precisions = np.divide(found, upto, out=np.zeros_like(found), where=upto > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        area = 1 - (hits * (wrong_before + ties / 2)).sum(axis=0) / (total * (n - total))
-        area[(total == 0) | (total == n)] = np.nan
+        area = 1 - (hits * (wrong_before + ties / 2)).sum(axis=0) / (total * (size - total))
+        area[(total == 0) | (total == size)] = np.nan
         return np.stack([area, (hits * precisions).sum(axis=0) / total])

@@ -14,7 +14,6 @@ from pipelines.data.tables import TablePart
 from pipelines.engine import figures
 from pipelines.engine.report import Block, Picture, Table
 from pipelines.engine.table_predict import answers, frame_of, inputs, numbers
-from pipelines.errors import UserError
 from pipelines.inspect import decide
 from pipelines.inspect.explain import integrated_gradients_of_rows
 from pipelines.inspect.survival import concordance, risk
@@ -22,6 +21,11 @@ from pipelines.inspect.survival import concordance, risk
 ROWS, CURVE_ROWS, SHOWN = 2000, 300, 6
 REPEATS = 10
 POINTS = 15
+UNITS = {
+    "classes": "log-odds",
+    "number": "standard deviations",
+    "survival": "log-odds of an event in an interval",
+}
 
 
 def explain(
@@ -139,9 +143,15 @@ def partial_dependence(
     return values, np.array(means)
 
 
+def _log_odds_of_event(model: Any) -> Any:
+    """From rows to the mean over the intervals of both log-probabilities, (B, 2): with few events the log-hazard."""
+    import keras
+
+    return keras.Model(model.input, keras.ops.mean(model.output, axis=1))
+
+
 def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, files: list[Any]) -> list[Block]:
-    if target.problem == "survival":
-        raise UserError("explain of single rows is for classes and numbers; without tables it shows the test part")
+    model = _log_odds_of_event(model) if target.problem == "survival" else model
     blocks: list[Block] = []
     for file in files:
         name, frame, _ = frame_of(file)
@@ -153,7 +163,7 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
         chosen = (
             decide.chosen(spec["decisions"], decide.apply(spec["decisions"], got))
             if target.problem == "classes"
-            else np.zeros(len(x), int)
+            else np.full(len(x), model.output_shape[-1] - 1 if target.problem == "survival" else 0)
         )
         shares = encoder.by_column(integrated_gradients_of_rows(model, x, chosen))
         names = [column.name for column in encoder.columns]
@@ -161,7 +171,7 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
             order = np.argsort(-np.abs(shares[i]))[:15]
             label = target.classes[chosen[i]] if target.problem == "classes" else target.columns[0]
             said = [f"{names[j]} = {_cell(frame[names[j]].iloc[i])}" for j in order]
-            unit = "log-odds" if target.problem == "classes" else "standard deviations"
+            unit = UNITS[target.problem]
             figure = figures.bars(said, shares[i][order], f"share in {label}, {unit}")
             caption = f"{name}, row {frame.index[i]}: what speaks for and against {label}."
             blocks.append(Picture(f"row_{len(blocks) // 2}", figure, caption, caption))

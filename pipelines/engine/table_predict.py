@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
         except UserError as error:
             yield {"input": str(source) if isinstance(source, (str, Path)) else "row", "error": str(error)}
             continue
-        _tell_drift(name, frame, x, encoder)
+        _tell_drift(name, frame, x, encoder, spec.get("rows", math.inf))
         # The index of the frame numbers the rows of the file: what it lacks are the rows that cannot be read, in order.
         known, total = set(frame.index), len(frame) + len(skipped)
         broken = zip((i for i in range(total) if i not in known), skipped, strict=True)
@@ -89,15 +90,19 @@ def frame_of(source: Any) -> tuple[str, Any, list[tuple[str, str]]]:
     return path.name, raw.parts["all"], raw.skipped
 
 
-def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any) -> None:
+def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any, rows: float) -> None:
     """Says where new rows are unlike those of the training."""
     from pipelines.engine.console import say
 
     for column, count in encoder.unknown(frame).items():
         say(f"warning: {name}: {count} of {len(frame)} rows have a {column} that the training part has not")
+    for column, count in encoder.unread(frame).items():
+        say(f"warning: {name}: {count} of {len(frame)} rows have a {column} that cannot be read: taken for missing")
+    for column, count in encoder.absent(frame).items():
+        say(f"warning: {name}: {count} of {len(frame)} rows have no {column}, which no row of the training part lacked")
     if len(frame) < DRIFT_ROWS:
         return
-    moved = [f"{block} ({index:.2f})" for block, index in encoder.drift(x) if index > DRIFT_INDEX]
+    moved = [f"{block} ({index:.2f})" for block, index in encoder.drift(x, rows) if index > DRIFT_INDEX]
     if moved:
         say(f"warning: {name}: distributed unlike the training part (index above {DRIFT_INDEX}): {', '.join(moved)}")
 
@@ -127,14 +132,15 @@ def _rows(model: Any, spec: dict[str, Any], target: Any, encoder: Any, x: np.nda
         return
     p = decide.apply(learned, got)
     labels, sets = decide.chosen(learned, p), decide.possible(learned, p)
+    unsure = decide.unsure(sets, labels)
     named = reasons(model, encoder, x, labels, spec["reasons"]) if spec["reasons"] else [""] * len(x)
-    for k, row, held, why in zip(labels, p, sets, named, strict=True):
+    for k, row, held, doubt, why in zip(labels, p, sets, unsure, named, strict=True):
         possible = [name for name, inside in zip(target.classes, held, strict=True) if inside]
         yield {
             "label": target.classes[k],
             "confidence": round(float(row[k]), 6),
             "possible": "|".join(possible),
-            "unsure": len(possible) != 1,
+            "unsure": bool(doubt),
             **{f"p_{name}": round(float(v), 6) for name, v in zip(target.classes, row, strict=True)},
             "reasons": why,
         }

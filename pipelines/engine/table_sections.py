@@ -1,17 +1,19 @@
-"""Parts of a report on a table: its groups, its gaps and some of its rows."""
+"""Parts of a report on a table: its folds, its groups, its gaps and some of its rows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from pipelines.engine.report import Section, Table, Text
-from pipelines.inspect import binary
-from pipelines.metrics import Estimate
+from pipelines.engine.table_predict import numbers
+from pipelines.inspect import binary, decide, survival
+from pipelines.metrics import Estimate, bootstrap
 
 if TYPE_CHECKING:
     from pipelines.data.tables import TableParts
@@ -20,41 +22,109 @@ if TYPE_CHECKING:
 SHOWN_COLUMNS = 8
 BANDS = 4
 GROUPS_UP_TO = 8
-_SUBGROUP = re.compile(r"^(sex|gender|age|race|ethnic\w*|origin|nationality)\b", re.I)
+# What takes long is drawn so often for a group.
+FEW_RESAMPLES = 200
+# As a word of its own, also in `age_years`, `sex.code` or `patient age`, but not in `agency` or `average`.
+_SUBGROUP = re.compile(r"(?<![^\W_])(sex|gender|age|race|ethnic[a-z]*|origin|nationality)(?![^\W\d_])", re.I)
 
 
-def subgroups(config: TableConfig, data: TableParts, p: np.ndarray, learned: Mapping[str, Any]) -> Section | None:
-    """Scores by sex, age band and the like, gaps beyond chance marked; None without such columns."""
-    part = data.test
-    named = config.decide.subgroups or [name for name in part.frame if _SUBGROUP.match(str(name))]
-    overall = part.values, p[:, 1]
-    said = p[:, 1] >= learned["threshold"]
-    rows = []
-    for column in named:
-        for group, mask in groups_of(data, column):
-            labels, scores = overall[0][mask], overall[1][mask]
-            positive = labels == 1
-            hits = binary.wilson(int((said[mask] & positive).sum()), int(positive.sum()))
-            passed = binary.wilson(int((~said[mask] & ~positive).sum()), int((~positive).sum()))
-            area = Estimate(float("nan"))
-            if 0 < positive.sum() < len(labels):
-                drawn = binary.discrimination(
-                    labels, scores, specificity=0.95, seed=config.run.seed, resamples=min(config.run.resamples, 200)
-                )
-                area = drawn.estimates()["roc_auc"]
-            whole = _rates(overall[0], said)
-            marks = [
-                what for what, estimate, of_all in (("sensitivity", hits, whole[0]), ("specificity", passed, whole[1]))
-                if not np.isnan(estimate.value) and not estimate.low <= of_all <= estimate.high
-            ]  # fmt: skip
-            gap = f"gap in {' and '.join(marks)}" if marks else ""
-            rows.append((f"{column}: {group}", f"{len(labels):,}", f"{positive.mean():.1%}" if len(labels) else "–",
-                         str(area), str(hits), str(passed), gap))  # fmt: skip
-    if not rows:
+def clusters(config: TableConfig, data: TableParts) -> np.ndarray | None:
+    """int64 (N,): the group of each test row by `data.group_column`; None without one."""
+    known = data.test.with_aside()
+    if config.data.group_column not in known:
         return None
-    caption = "Marked where the rate of all test rows lies outside of the group's 95 % interval (Wilson)."
-    columns = ("group", "rows", "positive", "AUC", "sensitivity", "specificity", "")
-    return Section("By subgroup", [Table(columns, rows, caption)])
+    return np.unique(known[config.data.group_column].astype(str), return_inverse=True)[1]
+
+
+def drawn(config: TableConfig, groups: np.ndarray | None) -> str:
+    """What the bootstrap draws."""
+    return "the rows" if groups is None else f"whole groups of the same {config.data.group_column}"
+
+
+def among(groups: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """The groups of some rows, numbered without gaps."""
+    return None if groups is None else np.unique(groups[rows], return_inverse=True)[1]
+
+
+def share(config: TableConfig, right: np.ndarray, rows: np.ndarray, groups: np.ndarray | None) -> Estimate:
+    """The share of some rows that are right, with its 95 % interval.
+
+    It is Wilson's, which takes rows for independent of each other; where they come in groups these are drawn too, and
+    the interval reaches as far as the farther of both.
+
+    Args:
+        config: Options.
+        right: bool (N,).
+        rows: bool (N,), which rows count.
+        groups: int (N,), if rows belong together.
+    """
+    of_rows = right[rows]
+    found = binary.wilson(int(of_rows.sum()), len(of_rows))
+    if groups is None or not len(of_rows):
+        return found
+    whole = bootstrap(
+        lambda chosen: of_rows[chosen].mean(-1), len(of_rows), seed=config.run.seed, resamples=config.run.resamples,
+        vectorised=True, groups=among(groups, rows),
+    )  # fmt: skip
+    return Estimate(found.value, min(found.low, whole.low), max(found.high, whole.high))
+
+
+def subgroups(
+    config: TableConfig,
+    data: TableParts,
+    columns: Sequence[str],
+    cells: Callable[[np.ndarray], Sequence[str]],
+    caption: str = "",
+) -> Section | None:
+    """Scores by sex, age band and the like; None without such columns.
+
+    Args:
+        config: Options.
+        data: Data.
+        columns: Names of the scores.
+        cells: The scores of the test rows of a mask.
+        caption: Of the table.
+    """
+    known = data.test.with_aside()
+    named = config.decide.subgroups or [name for name in known if _SUBGROUP.search(str(name))]
+    rows = [
+        (f"{column}: {group}", f"{mask.sum():,}", *cells(mask))
+        for column in named
+        for group, mask in groups_of(data, column)
+        if mask.any()
+    ]
+    return Section("By subgroup", [Table(("group", "rows", *columns), rows, caption)]) if rows else None
+
+
+def subgroups_of_two(
+    config: TableConfig, data: TableParts, p: np.ndarray, learned: Mapping[str, Any], clustered: np.ndarray | None
+) -> Section | None:
+    """The scores of two classes by group, gaps beyond chance marked."""
+    positive, said = data.test.values == 1, p[:, 1] >= learned["threshold"]
+    whole = _rates(data.test.values, said)
+
+    def cells(mask: np.ndarray) -> Sequence[str]:
+        hits = share(config, said, mask & positive, clustered)
+        passed = share(config, ~said, mask & ~positive, clustered)
+        area = Estimate(float("nan"))
+        if 0 < (mask & positive).sum() < mask.sum():
+            scores = binary.discrimination(
+                data.test.values[mask], p[mask, 1], specificity=0.95, seed=config.run.seed,
+                resamples=min(config.run.resamples, FEW_RESAMPLES), groups=among(clustered, mask),
+            )  # fmt: skip
+            area = scores.estimates()["roc_auc"]
+        marks = [
+            what for what, estimate, of_all in (("sensitivity", hits, whole[0]), ("specificity", passed, whole[1]))
+            if not np.isnan(estimate.value) and not estimate.low <= of_all <= estimate.high
+        ]  # fmt: skip
+        gap = f"gap in {' and '.join(marks)}" if marks else ""
+        return f"{positive[mask].mean():.1%}", str(area), str(hits), str(passed), gap
+
+    caption = (
+        "Marked where the rate of all test rows lies outside of the group's 95 % interval; of twenty groups one is, by "
+        "chance alone."
+    )
+    return subgroups(config, data, ("positive", "AUC", "sensitivity", "specificity", ""), cells, caption)
 
 
 def _rates(labels: np.ndarray, said: np.ndarray) -> tuple[float, float]:
@@ -64,11 +134,13 @@ def _rates(labels: np.ndarray, said: np.ndarray) -> tuple[float, float]:
 
 def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     """Name and mask of each group of the test rows: the categories of a column, or bands of its numbers."""
-    from pipelines.data import table_values
+    from pipelines.data import table_kinds, table_values
+    from pipelines.data.table_columns import Column
 
-    values, known = data.test.frame[column], data.train.frame[column]
-    if data.kinds.get(column) == "number":
-        learned = next(one for one in data.encoder.columns if one.name == column)
+    values, known = data.test.with_aside()[column], data.train.with_aside()[column]
+    if (data.kinds.get(column) or table_kinds.guess(known)) == "number":
+        learned = next((one for one in data.encoder.columns if one.name == column), None)
+        learned = learned or Column.fit(known, "number", "quantile", 0)
         plain = learned.values(values)
         edges = np.unique(np.nanquantile(learned.values(known), np.linspace(0, 1, BANDS + 1)[1:-1]))
         band = np.searchsorted(edges, plain, side="left")
@@ -81,6 +153,66 @@ def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     texts = table_values.texts(values)
     names = texts.value_counts().index[:GROUPS_UP_TO]
     return [(str(name), (texts == name).to_numpy()) for name in names]
+
+
+def cross_validation(
+    config: TableConfig, data: TableParts, values: np.ndarray, got: np.ndarray, learned: Mapping[str, Any]
+) -> tuple[Section, dict[str, Any]] | None:
+    """The scores of each fold, and their mean and standard deviation; None without folds.
+
+    Args:
+        config: Options.
+        data: Data.
+        values: Targets (N, ...) of the rows that were judged.
+        got: The answers to them, each of the copy that left the row out.
+        learned: What was learned on them; of it only the classes' weights are used here.
+    """
+    if data.folds is None:
+        return None
+    target = data.target
+    if target.problem == "classes":
+        p = decide.apply({**learned, "temperature": 1.0, "isotonic": None}, got)
+        two = len(target.classes) == 2
+
+        def scores(rows: np.ndarray) -> dict[str, float]:
+            likely = np.maximum(p[rows, values[rows]], 1e-15)
+            mixed = 0 < values[rows].sum() < rows.sum()
+            area = float(roc_auc_score(values[rows], p[rows, 1])) if two and mixed else np.nan
+            right = {"roc_auc": area} if two else {"accuracy": float((p[rows].argmax(1) == values[rows]).mean())}
+            return {**right, "log_loss": -float(np.log(likely).mean())}
+    elif target.problem == "number":
+        errors = np.square(numbers(got, target) - values)
+        names = [f"rmse_{name}" if len(target.columns) > 1 else "rmse" for name in target.columns]
+
+        def scores(rows: np.ndarray) -> dict[str, float]:
+            return dict(zip(names, np.sqrt(errors[rows].mean(0)).tolist(), strict=True))
+    else:
+        risk = survival.risk(got)
+
+        def scores(rows: np.ndarray) -> dict[str, float]:
+            return {"c_index": survival.concordance(values[rows, 0], values[rows, 1] == 1, risk[rows])}
+
+    each = [scores(data.folds == fold) for fold in range(int(data.folds.max()) + 1)]
+    by_name = {name: np.array([fold[name] for fold in each]) for name in each[0]}
+    rows = [
+        (name.replace("_", " "), *(f"{v:.4f}" for v in values), f"{values.mean():.4f} ± {values.std(ddof=1):.4f}")
+        for name, values in by_name.items()
+    ]
+    caption = (
+        "Scores on each fold of the rows of training and validation, of the one copy of the network that did not learn "
+        "from it. The best epoch was chosen on the same rows. The test scores are those of the mean of all "
+        f"{len(each)} copies, while calibration, sets and widths were learned on these answers of one copy a row."
+    )
+    table = Table(("score", *(f"fold {i}" for i in range(1, len(each) + 1)), "mean ± deviation"), rows, caption)
+    found = {
+        name: {
+            "folds": [None if np.isnan(v) else v for v in values.tolist()],
+            "mean": None if np.isnan(values).any() else float(values.mean()),
+            "deviation": None if np.isnan(values).any() else float(values.std(ddof=1)),
+        }
+        for name, values in by_name.items()
+    }
+    return Section("Cross-validation", [table]), found
 
 
 def missingness(data: TableParts) -> Section:

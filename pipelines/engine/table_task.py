@@ -15,7 +15,7 @@ from pipelines.engine.task import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.data.tables import Samples, TableParts
+    from pipelines.data.tables import Samples, TablePart, TableParts
 
 BIN_ROWS = 200_000
 # Rows of the training part below which a batch has so many, after the choices in the paper of TabM.
@@ -57,6 +57,7 @@ def task(name: str, config: type[TableConfig], description: str, samples: Sample
         inputs_help="tables with the columns of the training (.csv, .parquet ...), folders, or - for CSV on standard "
                     "input",
         example=example, finish=finish, load_test=partial(load_test, samples=samples), explain=explain, space=SPACE,
+        shape_data=("data.", "model.builder", "model.ensemble", "model.folds"),
     )  # fmt: skip
 
 
@@ -78,9 +79,10 @@ def load_data(config: TableConfig, samples: Samples) -> TableParts:
         raise UserError(f"fit.imbalance {config.fit.imbalance} needs classes, but {data.target.columns[0]} is none")
     if config.decide.calibration == "isotonic" and len(data.target.classes) != 2:
         raise UserError("decide.calibration isotonic is for two classes: take temperature or none")
+    known = data.test.with_aside()
     for name in config.decide.subgroups:
-        if name not in data.test.frame:
-            raise UserError(f"decide.subgroups: there is no column {name!r}; there are {listed(data.test.frame)}")
+        if name not in known:
+            raise UserError(f"decide.subgroups: there is no column {name!r}; there are {listed(known)}")
     if config.fit.batch_size == 0:
         config.fit.batch_size = next(size for rows, size in BATCHES if len(data.train) < rows)
     return data
@@ -111,7 +113,7 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
     common: dict[str, Any] = {name: getattr(options, name) for name in ("ensemble", "width", "depth", "dropout")}
     if options.builder == "ft-transformer":
         return tabular.ft_transformer(layout, target.outputs, classes, **common)
-    bins = tabular.bins_of(data.train.x[:BIN_ROWS][:, : layout.numeric], options.bins)
+    bins = tabular.bins_of(_some_numbers(data, config.run.seed)[:, : layout.numeric], options.bins)
     common |= {"embedding": options.embedding, "scale": options.scale}
     if options.builder == "mlp":
         return tabular.mlp(layout, target.outputs, classes, bins, **common)
@@ -126,17 +128,37 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
     )
 
 
+def _some_numbers(data: TableParts, seed: int) -> np.ndarray:
+    """Encoded rows of the training part, at most about `BIN_ROWS` and not the first ones: files may be in an order."""
+    if len(data.train.frame) != len(data.train):
+        return data.encoder.encode(data.train.frame)  # the sample that there is of a streamed table
+    return data.train.x[some_rows(len(data.train), BIN_ROWS, seed)]
+
+
+def some_rows(number: int, most: int, seed: int) -> np.ndarray:
+    """Numbers of at most `most` of so many rows, by chance, rising."""
+    import numpy as np
+
+    if number <= most:
+        return np.arange(number)
+    return np.sort(np.random.default_rng([seed, 7]).choice(number, most, replace=False))
+
+
+def learned_from(data: TableParts) -> TablePart:
+    """The rows that are learned from: with folds also those of validation."""
+    return data.train if data.folds is None else data.pooled()
+
+
 def objective(config: TableConfig, data: TableParts) -> Any:
     import keras
 
     from pipelines.engine.fit import Objective
-    from pipelines.losses import LogLikelihood
+    from pipelines.losses import LogLikelihood, SquaredErrorOfMembers
 
-    if data.target.problem == "number":
-        return Objective(
-            keras.losses.MeanSquaredError(), [keras.metrics.MeanSquaredError(name="mse")], "val_mse", "min"
-        )
     own = config.model.own
+    if data.target.problem == "number":
+        error: Any = SquaredErrorOfMembers() if own else keras.losses.MeanSquaredError()
+        return Objective(error, [keras.metrics.MeanMetricWrapper(error.call, name="mse")], "val_mse", "min")
     options: dict[str, Any] = {"normalized": own, "axes": 2 if own else 1}
     loss = LogLikelihood(config.fit.label_smoothing, **options)
     metrics: list[Any] = [keras.metrics.MeanMetricWrapper(LogLikelihood(**options).call, name="log_loss")]
@@ -146,28 +168,31 @@ def objective(config: TableConfig, data: TableParts) -> Any:
 
 
 def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
-    """Rows, targets and weights; for our own models with an axis of copies, each with its own weight of a row."""
+    """Rows, targets and weights; for our own models with an axis of copies, each with its own weight of a row.
+
+    Where rare classes count more in training they do so in validation too, or the best epoch would be the one that has
+    learned the least of it; `decisions` brings the answers back to the true shares.
+    """
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
-    from pipelines.engine.imbalance import class_weights, draw_probabilities
+    from pipelines.engine.imbalance import draw_probabilities
 
     target, copies = data.target, config.model.ensemble
-    trained, judged = data.train, data.val
-    if data.folds is not None:
-        trained = judged = data.pooled()
-    weights = np.ones(len(trained), np.float32)
+    trained = learned_from(data)
+    judged = data.val if data.folds is None else trained
+    by_class = class_factors(config, data)
     probabilities = None
-    if target.problem == "classes":
-        number = len(target.classes)
-        weights = class_weights(trained.values, number, config.fit.imbalance).astype(np.float32)[trained.values]
-        if config.fit.imbalance == "oversample":
-            probabilities = draw_probabilities(trained.values, number)
+    if config.fit.imbalance == "oversample":
+        probabilities = draw_probabilities(trained.values, len(target.classes))
 
     def reader(part: Any, training: bool) -> Any:
         def read(indices: Any) -> tuple[Any, ...]:
-            y = target.encode(part.values[indices])
-            weight = weights[indices] if training else np.ones(len(indices), np.float32)
+            values = part.values[indices]
+            y = target.encode(values)
+            weight = np.ones(len(indices), np.float32)
+            if by_class is not None and not (training and probabilities is not None):
+                weight = by_class.astype(np.float32)[values]
             if config.model.own:
                 y = np.repeat(y[:, None], copies, axis=1)
                 weight = np.repeat(weight[:, None], copies, axis=1)
@@ -187,6 +212,19 @@ def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
     return stream, ordered(reader(judged, False), signature, len(judged), batch_size=EVALUATION_BATCH)
 
 
+def class_factors(config: TableConfig, data: TableParts) -> np.ndarray | None:
+    """How many times each class counts in training (K,), by its weight or by how often it is drawn; None if once."""
+    from pipelines.engine.imbalance import class_weights
+
+    kind = config.fit.imbalance
+    if kind == "none":
+        return None
+    values, number = learned_from(data).values, len(data.target.classes)
+    weights = class_weights(values, number, "weights" if kind == "oversample" else kind)
+    weights[weights == 0] = 1
+    return weights
+
+
 def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -195,25 +233,31 @@ def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
         "target": asdict(data.target),
         "encoder": data.encoder.to_json(),
         "kinds": data.kinds,
+        "rows": len(data.train.frame),
         "reasons": config.decide.reasons,
         "modules": ["pipelines.models.tabular" if config.model.own else own],
     }
 
 
-def decisions(config: TableConfig, data: TableParts, model: Any) -> dict[str, Any]:
-    """What is learned on validation: calibration, threshold, and how wide an answer must be."""
+def decisions(config: TableConfig, data: TableParts, part: TablePart, got: np.ndarray) -> dict[str, Any]:
+    """What is learned on rows that were not learned from: calibration, threshold, and how wide an answer must be.
+
+    Args:
+        config: Options.
+        data: Data.
+        part: The rows, as `judged` gives them.
+        got: The answers to them. With folds each is that of one copy, though what is learned from them is then used on
+            the mean of the copies: the mean is mostly nearer, so that answers are rather too wide than too narrow.
+    """
     import numpy as np
 
     from pipelines.inspect import decide
 
-    if data.decisions is not None:
-        return data.decisions
     options = config.decide
-    part, got = judged(data, model)
     if data.target.problem == "classes":
         return decide.fit(
             got, part.values, kind=options.calibration, miss=options.miss, alarm=options.alarm,
-            coverage=options.coverage,
+            coverage=options.coverage, weights=class_factors(config, data),
         )  # fmt: skip
     if data.target.problem == "survival":
         return {}
@@ -223,7 +267,7 @@ def decisions(config: TableConfig, data: TableParts, model: Any) -> dict[str, An
     return {"half_width": np.sort(errors, axis=0)[rank - 1].tolist(), "coverage": options.coverage}
 
 
-def judged(data: TableParts, model: Any) -> tuple[Any, np.ndarray]:
+def judged(data: TableParts, model: Any) -> tuple[TablePart, np.ndarray]:
     """Rows that were not learned from, and the answers to them: with folds, of the copy that left the row out."""
     import numpy as np
 
@@ -240,7 +284,7 @@ def finish(config: TableConfig, data: TableParts, trained: Any) -> tuple[Any, di
     from pipelines.models.tabular import averaged
 
     model = averaged(trained, data.target.problem != "number") if config.model.own else trained
-    return model, {"decisions": decisions(config, data, model)}
+    return model, {"decisions": decisions(config, data, *judged(data, model))}
 
 
 def with_frames(train: Callable[..., Any]) -> Callable[..., Any]:

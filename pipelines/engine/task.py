@@ -52,6 +52,7 @@ class Task:
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
         formats: Further formats of `predict`: rows to text.
         space: Options that `tune` searches beside the learning rate and the weight decay, with their ranges.
+        shape_data: What the options begin with on which `load_data` depends.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Task:
     explain: Callable[..., Any] | None = None
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
     space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    shape_data: tuple[str, ...] = ("data.",)
 
     @property
     def verbs(self) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def _work(
     def objective(trial: optuna.Trial) -> float:
         values = {name: suggest(trial, name, about) for name, about in ranges.items()}
         return run_trial(
-            task, with_values(config, values), data, trial, anew=any(n.startswith("data.") for n in ranges)
+            task, with_values(config, values), data, trial, anew=any(n.startswith(task.shape_data) for n in ranges)
         )
 
     def tell(_: Any, trial: Any) -> None:

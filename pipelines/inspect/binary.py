@@ -44,7 +44,15 @@ class _Ranked:
         return hits, alarms, hits + alarms
 
 
-def discrimination(labels: np.ndarray, p: np.ndarray, *, specificity: float, seed: int, resamples: int) -> Draws:
+def discrimination(
+    labels: np.ndarray,
+    p: np.ndarray,
+    *,
+    specificity: float,
+    seed: int,
+    resamples: int,
+    groups: np.ndarray | None = None,
+) -> Draws:
     """AUC, Gini, Kolmogorov-Smirnov, average precision, log-loss, Brier, and sensitivity at a specificity.
 
     Args:
@@ -53,6 +61,7 @@ def discrimination(labels: np.ndarray, p: np.ndarray, *, specificity: float, see
         specificity: Share of the negatives that must stay below the threshold.
         seed: Seed of the resamples.
         resamples: Bootstrap resamples.
+        groups: int (N,), what is drawn together (`pipelines.metrics.resample_indices`).
     """
     ranked = _Ranked(labels, p)
     clipped = np.clip(p, 1e-15, 1 - 1e-15)
@@ -76,7 +85,7 @@ def discrimination(labels: np.ndarray, p: np.ndarray, *, specificity: float, see
     values = dict(zip(names, scores(np.ones(len(labels))), strict=True))
     draws = [
         scores(np.bincount(row, minlength=len(labels)).astype(np.float64))
-        for rows in resample_indices(len(labels), resamples, seed)
+        for rows in resample_indices(len(labels), resamples, seed, groups)
         for row in rows
     ]
     return Draws(values, dict(zip(names, np.array(draws).T, strict=True)))
@@ -100,6 +109,30 @@ def net_benefit(labels: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> tu
     alarms = (above & (labels[:, None] == 0)).mean(0)
     share = labels.mean()
     return hits - alarms * odds, share - (1 - share) * odds
+
+
+def net_benefit_interval(
+    labels: np.ndarray,
+    p: np.ndarray,
+    thresholds: np.ndarray,
+    *,
+    seed: int,
+    resamples: int,
+    groups: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of the model's net benefit at each threshold probability (rising), both (T,)."""
+    odds = thresholds / (1 - thresholds)
+    # A row counts at the thresholds up to its probability.
+    place = np.searchsorted(thresholds, p, side="right")
+    size = len(thresholds) + 1
+    worth = []
+    for rows in resample_indices(len(labels), resamples, seed, groups):
+        for row in rows:
+            by_class = [np.bincount(place[row][labels[row] == k], minlength=size) for k in (1, 0)]
+            hits, alarms = (counts[::-1].cumsum()[::-1][1:] / len(row) for counts in by_class)
+            worth.append(hits - alarms * odds)
+    low, high = np.quantile(worth, [0.025, 0.975], axis=0)
+    return low, high
 
 
 def cost(labels: np.ndarray, p: np.ndarray, thresholds: np.ndarray, *, miss: float, alarm: float) -> np.ndarray:

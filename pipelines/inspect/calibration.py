@@ -67,8 +67,21 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
             "reliability needs labels (N,) and probabilities (N, K) with N of at least 1, "
             f"got shapes {labels.shape} and {probabilities.shape}"
         )
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    return _binned(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def reliability_of_positive(labels: np.ndarray, p: np.ndarray, bins: int = 15) -> Reliability:
+    """Bins the rows by the probability of the positive class: `accuracy` is then its share among them.
+
+    Args:
+        labels: (N,) int, 1 for the positive class.
+        p: float (N,), its probability.
+        bins: number of bins of equal width.
+    """
+    return _binned(np.asarray(p, np.float64), np.asarray(labels) == 1, bins)
+
+
+def _binned(confidence: np.ndarray, right: np.ndarray, bins: int) -> Reliability:
     where = bin_indices(confidence, bins)
     counts = np.bincount(where, minlength=bins)
     with np.errstate(invalid="ignore"):

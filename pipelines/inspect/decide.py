@@ -52,9 +52,20 @@ def isotonic(p: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
 
 
 def fit(
-    log_p: np.ndarray, labels: np.ndarray, *, kind: str, miss: float, alarm: float, coverage: float
+    log_p: np.ndarray,
+    labels: np.ndarray,
+    *,
+    kind: str,
+    miss: float,
+    alarm: float,
+    coverage: float,
+    weights: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What is learned on the validation part, in JSON's own types.
+    """What is learned on rows that the model has not learned from, in JSON's own types.
+
+    Where copies of a model leave out a fold each, these are the rows of all folds, each answered by the copy that has
+    not seen it. It is then applied to the mean of the copies' answers, which as a rule is better and less extreme than
+    each of them: that difference these rows cannot show.
 
     Args:
         log_p: float (N, K) logits or log-probabilities.
@@ -63,17 +74,20 @@ def fit(
         miss: Cost of a missed positive.
         alarm: Cost of a false alarm.
         coverage: Wanted share of the conformal sets that hold the true class.
+        weights: float (K,): how many times each class counted in training; once by default.
 
     Returns:
-        `temperature`, `isotonic` (or none), `threshold` of the positive class (Elkan, "The Foundations of
-        Cost-Sensitive Learning", IJCAI 2001), and `conformal`: the least probability of a class in the set of possible
-        ones (Sadinle et al., "Least Ambiguous Set-Valued Classifiers", JASA 2019).
+        `prior`, logarithms of the weights (or none), `temperature`, `isotonic` (or none), `threshold` of the positive
+        class (Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001), and `conformal`: the least probability
+        of a class in the set of possible ones (Sadinle et al., "Least Ambiguous Set-Valued Classifiers", JASA 2019).
     """
     two = log_p.shape[1] == 2
-    learned: dict[str, Any] = {"temperature": temperature(log_p, labels) if kind == "temperature" else 1.0}
+    learned: dict[str, Any] = {"prior": None if weights is None else np.log(weights).tolist()}
+    log_p = _without_prior(learned, log_p)
+    learned["temperature"] = temperature(log_p, labels) if kind == "temperature" else 1.0
     learned["isotonic"] = isotonic(softmax(log_p, axis=1)[:, 1], labels) if kind == "isotonic" and two else None
     learned["threshold"] = alarm / (alarm + miss) if two else None
-    p = apply(learned, log_p)
+    p = _calibrated(learned, log_p)
     scores = np.sort(p[np.arange(len(labels)), labels])
     # The share of rows below the bound is at most 1 - coverage, with the correction for a finite sample.
     rank = math.floor((len(labels) + 1) * (1 - coverage))
@@ -83,8 +97,24 @@ def fit(
 
 
 def apply(learned: Mapping[str, Any], log_p: np.ndarray) -> np.ndarray:
-    """Calibrated probabilities float64 (N, K) of logits or log-probabilities (N, K)."""
-    p = softmax(np.asarray(log_p, np.float64) / learned["temperature"], axis=1)
+    """Calibrated probabilities float64 (N, K) of logits or log-probabilities (N, K), at the classes' true shares."""
+    return _calibrated(learned, _without_prior(learned, log_p))
+
+
+def _without_prior(learned: Mapping[str, Any], log_p: np.ndarray) -> np.ndarray:
+    """The log-probabilities float64 (N, K), up to a number a row, that unweighted training would have aimed at.
+
+    A class that counts w times in training gets w times the odds; a temperature, which only scales, cannot mend that.
+
+    Reference:
+        Saerens et al., "Adjusting the Outputs of a Classifier to New a Priori Probabilities", Neural Computation 2002.
+    """
+    log_p = np.asarray(log_p, np.float64)
+    return log_p if learned.get("prior") is None else log_p - np.array(learned["prior"])
+
+
+def _calibrated(learned: Mapping[str, Any], log_p: np.ndarray) -> np.ndarray:
+    p = softmax(log_p / learned["temperature"], axis=1)
     if learned["isotonic"] is not None:
         positive = np.interp(p[:, 1], learned["isotonic"]["x"], learned["isotonic"]["y"])
         p = np.stack([1 - positive, positive], axis=1)
@@ -92,8 +122,27 @@ def apply(learned: Mapping[str, Any], log_p: np.ndarray) -> np.ndarray:
 
 
 def possible(learned: Mapping[str, Any], p: np.ndarray) -> np.ndarray:
-    """Boolean (N, K): the classes that the conformal set holds."""
-    return p >= max(learned["conformal"], LEAST_SHARE)
+    """Boolean (N, K): the classes that the conformal set holds; the most probable one always is among them.
+
+    Where the model is right more often than the coverage asks, the bound lies above the best class of some rows. Their
+    sets would be empty, which says that the model is in doubt, not that the row is like no class.
+    """
+    held = p >= max(learned["conformal"], LEAST_SHARE)
+    held[np.arange(len(p)), p.argmax(1)] = True
+    return held
+
+
+def unsure(held: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Boolean (N,): rows whose set is another than just the class decided for.
+
+    A set of one class says that each of the others is too improbable, at the coverage that holds over all rows
+    together; where the costs speak for another class than that one, the row is no sure one.
+
+    Args:
+        held: bool (N, K), of `possible`.
+        decided: int (N,), of `chosen`.
+    """
+    return (held.sum(1) != 1) | ~held[np.arange(len(held)), decided]
 
 
 def chosen(learned: Mapping[str, Any], p: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ class DecisionConfig:
             not.
         miss: Cost of a row of the positive class that is not found.
         alarm: Cost of a row of the negative class that is taken for positive.
-        coverage: Share of rows whose true class the set of possible classes is to hold; a row whose set is not one
-            class is called unsure.
+        coverage: Share of rows whose true class the set of possible classes is to hold; a row whose set is not
+            just the class decided for is called unsure.
         specificity: Share of the negative class that must stay unalarmed where sensitivity is reported.
         subgroups: Columns by which the scores are reported; none takes those that read like sex, age or origin.
         reasons: Columns named as reasons of a prediction.

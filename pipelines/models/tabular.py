@@ -1,8 +1,8 @@
 """Networks for tables, in operations of Keras alone.
 
 All take encoded rows (B, D), first the numbers and then the zeros and ones of the categories. What is trained gives
-for each of E copies log-probabilities (B, E, ..., K) or numbers (B, E, T), so that each copy can leave out other rows;
-`averaged` makes of it what is used.
+for each of E copies log-probabilities (B, E, ..., K), or numbers and how far its members lie apart (B, E, 2T), so that
+each copy can leave out other rows; `averaged` makes of it what is used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pipelines.models.tabular_layers import (
     FrontScale,
     MemberDense,
     MemberMean,
+    MemberSpread,
     NTKDense,
     Periodic,
     PiecewiseLinear,
@@ -82,28 +83,33 @@ def _embedding(kind: str, bins: Sequence[Sequence[float]], units: int, scale: fl
 
 
 def _copy(x: Any, outputs: tuple[int, ...], classes: bool, number: int) -> Any:
-    """Answers of the members of one copy (B, K, prod(outputs)) to that of the copy, (B, 1, *outputs)."""
+    """Answers of the members of one copy (B, K, prod(outputs)) to that of the copy, (B, 1, *outputs).
+
+    Numbers (T,) are followed by the spread of the members, (B, 1, 2T), which only the loss looks at.
+    """
     if len(outputs) > 1:
         x = keras.layers.Reshape((x.shape[1], *outputs), name=f"shaped_{number}")(x)
     mean = MemberMean(classes, dtype="float32", name=f"mean_{number}")(x)
-    return keras.layers.Reshape((1, *outputs), dtype="float32", name=f"copy_{number}")(mean)
+    if not classes:
+        spread = MemberSpread(dtype="float32", name=f"spread_{number}")(x)
+        mean = keras.layers.Concatenate(dtype="float32", name=f"both_{number}")([mean, spread])
+    return keras.layers.Reshape((1, *mean.shape[1:]), dtype="float32", name=f"copy_{number}")(mean)
 
 
 def _copies(inputs: Any, answers: Sequence[Any], name: str) -> keras.Model:
-    """The model that is trained: (B, copies, *outputs)."""
+    """The model that is trained: the copies' answers one beside the other, on axis 1."""
     joined = keras.layers.Concatenate(axis=1, dtype="float32", name=COPIES)(answers) if len(answers) > 1 else answers[0]
     return keras.Model(inputs, joined, name=name)
 
 
 def averaged(trained: keras.Model, classes: bool) -> keras.Model:
     """The model that is used: one answer (B, *outputs) out of those of the copies."""
-    return keras.Model(
-        trained.input, CopyMean(classes, dtype="float32", name="answer")(trained.output), name=trained.name
-    )
+    answers = trained.output if classes else trained.output[..., : trained.output.shape[-1] // 2]
+    return keras.Model(trained.input, CopyMean(classes, dtype="float32", name="answer")(answers), name=trained.name)
 
 
 def copies(model: keras.Model) -> keras.Model:
-    """The trained model (B, copies, *outputs) within the one that is used."""
+    """The answers of the copies (B, copies, *outputs) within the model that is used."""
     return keras.Model(model.input, model.get_layer("answer").input)
 
 

@@ -215,8 +215,7 @@ class MemberMean(keras.layers.Layer):
     With classes, logits (B, K, ..., C) become log-probabilities (B, ..., C). In training they are the mean of the
     members' log-probabilities: the loss -sum(target * output) is then the mean of the members' own losses. Else they
     are the logarithm of the mean of the members' probabilities.
-    With numbers (B, K, T), the mean (B, T); in training the members' variance joins the loss, and the squared error
-    of the mean with it is again the mean of the members' own squared errors.
+    With numbers (B, K, T), the mean (B, T): see `MemberSpread` for how they learn alone.
 
     Args:
         classes: Whether the last axis holds the logits of classes.
@@ -229,10 +228,7 @@ class MemberMean(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         x = ops.cast(inputs, "float32")
         if not self.classes:
-            mean = ops.mean(x, axis=1)
-            if training:
-                self.add_loss(ops.mean(ops.square(x - ops.expand_dims(mean, 1))))
-            return mean
+            return ops.mean(x, axis=1)
         log_p = ops.log_softmax(x)
         if training:
             return ops.mean(log_p, axis=1)
@@ -243,6 +239,22 @@ class MemberMean(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": self.classes}
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
+class MemberSpread(keras.layers.Layer):
+    """Variance of the numbers of K members, (B, K, T) to (B, T), in training; else zeros.
+
+    The squared error of the members' mean and this together are the mean of the members' own squared errors, for each
+    row and number: `pipelines.losses.SquaredErrorOfMembers` adds them before rows are weighed.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        x = ops.cast(inputs, "float32")
+        return ops.var(x, axis=1) if training else ops.zeros_like(x[:, 0])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], input_shape[2])
 
 
 @keras.saving.register_keras_serializable(package="pipelines")

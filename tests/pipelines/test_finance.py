@@ -86,6 +86,14 @@ def test_scores_are_those_of_the_predictions(trained):
     threshold = json.loads((run / "spec.json").read_text())["decisions"]["threshold"]
     assert threshold == pytest.approx(1 / 6)
     assert (rows["decision"] == "bad").tolist() == (rows["p_bad"] >= threshold).tolist()
+    assert rows["predicted"].tolist() == rows["decision"].tolist()
+    matrix = sk.confusion_matrix(rows["label"], rows["decision"], labels=["good", "bad"])
+    assert scores["test"]["confusion"] == matrix.tolist()
+    assert scores["test"]["metrics"]["accuracy"]["value"] == pytest.approx((rows["label"] == rows["decision"]).mean())
+    folds = scores["cross_validation"]["roc_auc"]
+    assert folds["mean"] == pytest.approx(np.mean(folds["folds"]))
+    assert folds["deviation"] == pytest.approx(np.std(folds["folds"], ddof=1))
+    assert len(folds["folds"]) == 2
     split = pd.read_csv(run / "split.csv")
     assert split["fold"].nunique() == 2
     assert split.loc[split["part"] == "test", "fold"].isna().all()
@@ -105,6 +113,8 @@ def test_predict_needs_the_directory_and_raw_rows_only(trained, tmp_path):
     assert "lacks the column 'income'" in rows[15]["error"]
     assert rows[0]["input"] == "new.csv:0"
     assert any(row["reasons"].startswith("income +") for row in rows)
+    for row in rows[:15]:
+        assert (row["unsure"] == "False") == (row["possible"] == row["label"])
     again = cli("predict", run, "-", cwd=tmp_path, stdin=(tmp_path / "new.csv").read_text())
     assert len(again.stdout.splitlines()) == 16, again.stderr
 
@@ -115,6 +125,12 @@ def test_predict_tells_of_drift_and_new_categories(trained, tmp_path):
     frame["income"] *= 100
     frame.loc[0, "job"] = "pilot"
     frame.to_parquet(tmp_path / "new.parquet")
+    few = loans(3).assign(age=["old", 30, None], income=[None, 1.0, "1e3"])
+    few.to_csv(tmp_path / "few.csv", index=False)
+    done = cli("predict", run, "few.csv", cwd=tmp_path)
+    assert "few.csv: 1 of 3 rows have a age that cannot be read" in done.stderr
+    assert "few.csv: 1 of 3 rows have no age" in done.stderr
+    assert "no income" not in done.stderr  # which the training part lacks at times
     done = cli("predict", run, "new.parquet", "--out", "p.jsonl", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 300 rows have a job that the training part has not" in done.stderr
@@ -158,8 +174,12 @@ def test_python_end_to_end_from_a_frame(tmp_path, monkeypatch):
 def test_other_networks(tmp_path, monkeypatch, builder):
     monkeypatch.chdir(tmp_path)
     options = {**SMALL, "ensemble": 1, "folds": False, "imbalance": "weights"}
-    run = finance.train(data=loans(), target="repaid", builder=builder, depth=1, **options)
+    frame = loans(1200)
+    frame = frame[(frame["repaid"] == "good") | (np.arange(1200) % 5 == 0)]  # one in ten is bad
+    run = finance.train(data=frame, target="repaid", builder=builder, depth=1, **options)
     assert run.metrics["test"]["binary"]["roc_auc"]["value"] > 0.6
+    p = [row["p_bad"] for row in run.predict(frame)]
+    assert np.mean(p) == pytest.approx((frame["repaid"] == "bad").mean(), rel=0.25)
 
 
 def test_own_model(tmp_path, monkeypatch):

@@ -56,6 +56,7 @@ def test_groups_subgroups_and_missingness(patients, tmp_path, monkeypatch):
     split = pd.read_csv(run.directory.split)
     groups = split["sample"].str.split().str[1].astype(int) // 2
     assert (split.assign(group=groups).groupby("group")["part"].nunique() == 1).all()
+    assert "whole groups of the same patient" in report
     rows = split[split["part"] != "test"].assign(group=groups)
     assert (rows.groupby("group")["fold"].nunique() == 1).all()
 
@@ -76,6 +77,9 @@ def test_survival(patients, tmp_path, monkeypatch):
         new.assign(sex=new["sex"] == "F", marker=new["marker"].fillna(0)).astype(float), "concordance_index"
     )
     assert c > theirs - 0.04
+    assert run.metrics["linear"]["c_index"]["value"] == pytest.approx(theirs, abs=0.02)
+    assert "By subgroup" in run.directory.report.read_text()
+    assert len(run.metrics["cross_validation"]["c_index"]["folds"]) == 2
     predictions = pd.read_csv(run.directory.predictions)
     from lifelines.utils import concordance_index
 
@@ -86,6 +90,9 @@ def test_survival(patients, tmp_path, monkeypatch):
     curve = [value for name, value in row.items() if name.startswith("s_")]
     assert curve == sorted(curve, reverse=True)
     assert row["median"] < run.predict({"sex": "F", "age": 40, "marker": -0.5})[0]["median"]
+    pd.DataFrame([{"sex": "F", "age": 88, "marker": 0.0}]).to_csv("old.csv", index=False)
+    medical.TASK.main(["explain", str(run.directory.path), "old.csv"])
+    assert (run.directory.figures / "row_0_1.png").exists()
 
 
 @pytest.mark.backend

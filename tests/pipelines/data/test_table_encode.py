@@ -209,11 +209,39 @@ def test_drift_is_seen_where_it_is():
     train = pd.DataFrame({"a": generator.normal(size=4000), "b": generator.choice(["x", "y"], 4000)})
     found = encoder(train)
     same = pd.DataFrame({"a": generator.normal(size=1000), "b": generator.choice(["x", "y"], 1000)})
-    assert max(index for _, index in found.drift(found.encode(same))) < 0.1
+    assert max(index for _, index in found.drift(found.encode(same), 4000)) < 0.1
     moved = same.assign(a=same["a"] + 1)
-    drift = dict(found.drift(found.encode(moved)))
+    drift = dict(found.drift(found.encode(moved), 4000))
     assert drift["a"] > 0.5
     assert drift["b"] < 0.1
+
+
+@pytest.mark.parametrize("rows", [100, 300])
+def test_chance_is_no_drift(rows):
+    """Of files of the training part's own distribution hardly one is told to be another, also with 64 categories."""
+    generator = np.random.default_rng(0)
+    names = [f"c{i:02d}" for i in range(64)]
+
+    def drawn(number, shares=None):
+        return pd.DataFrame({"city": generator.choice(names, number, p=shares), "x": generator.normal(size=number)})
+
+    found = Encoder.fit(drawn(2000), {"city": "category", "x": "number"}, "quantile", 64)
+    index = np.array([[i for _, i in found.drift(found.encode(drawn(rows)), 2000)] for _ in range(100)])
+    assert (index > 0.25).mean() < 0.01
+    assert abs(index.mean()) < 0.05
+    falling = np.arange(64, 0, -1) / np.arange(65).sum()
+    assert dict(found.drift(found.encode(drawn(rows, falling**3 / (falling**3).sum())), 2000))["city"] > 0.25
+    one = drawn(rows).assign(city="c40")
+    assert dict(found.drift(found.encode(one), 2000))["city"] > 1
+
+
+def test_what_cannot_be_read_or_is_missing_anew_is_told():
+    found = encoder()
+    new = FRAME.head(4).assign(age=["x", None, "40", "41"], opened=["2020-01-01", "soon", None, "2020-02-01"])
+    assert found.unread(new) == {"age": 1, "opened": 1}
+    assert found.absent(new.assign(job=None)) == {"age": 1, "opened": 1, "job": 4}
+    lacking = encoder(FRAME.assign(age=FRAME["age"].where(FRAME["age"] > 30)))
+    assert lacking.absent(new) == {"opened": 1}
 
 
 def test_missing_column_and_nothing_left():

@@ -46,3 +46,24 @@ def test_odd_data():
     assert np.isnan(absent.per_class[2].recall)
     with pytest.raises(Exception, match=r"diverged|finite"):
         classification(np.array([0, 1]), np.full((2, 2), np.nan), "ab", seed=0)
+
+
+def test_what_is_decided_need_not_be_what_is_most_probable():
+    decided = np.where(P[:, 3] > 0.1, 3, P.argmax(1))
+    result = classification(LABELS, P, "abcd", seed=0, resamples=50, decided=decided)
+    np.testing.assert_array_equal(result.confusion, sk.confusion_matrix(LABELS, decided))
+    np.testing.assert_allclose(result.confidence, P[np.arange(500), decided])
+    accuracy = result.metrics["accuracy"]
+    assert accuracy.value == pytest.approx((decided == LABELS).mean())
+    assert accuracy.low < accuracy.value < accuracy.high
+    plain = classification(LABELS, P, "abcd", seed=0, resamples=50)
+    for name in ("log_loss", "brier", "roc_auc", "average_precision", "expected_calibration_error"):
+        assert result.metrics[name] == plain.metrics[name]
+
+
+def test_intervals_of_groups_are_those_of_the_rows_without_copies():
+    once = classification(LABELS[:100], P[:100], "abcd", seed=0, resamples=50).metrics
+    groups = np.repeat(np.arange(100), 3)
+    copied = classification(LABELS[groups], P[groups], "abcd", seed=0, resamples=50, groups=groups).metrics
+    for name, estimate in once.items():
+        assert [copied[name].low, copied[name].high] == pytest.approx([estimate.low, estimate.high], abs=1e-6), name

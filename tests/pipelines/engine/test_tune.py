@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
 
 
 def run(*argv):
-    finance.TASK.main(["tune", *argv, *OPTIONS])
+    finance.TASK.main(["tune", *OPTIONS, *argv])
 
 
 def rows(folder):
@@ -43,9 +43,7 @@ def test_tune_goes_on_and_its_best_trains(here, capsys):
     run("--trials", "3", "--space", "space.yaml")
     folder = here / "runs" / "finance" / "study"
     assert len(rows(folder)) == 3
-    study = optuna.load_study(study_name="study", storage=optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))))  # fmt: skip
-    trial = study.ask()  # a process that dies in the middle of a trial
+    trial = opened(folder).ask()  # a process that dies in the middle of a trial
     trial.suggest_float("optimizer.learning_rate", 1e-4, 0.1, log=True)
     run("--trials", "6", "--space", "space.yaml")
     found = rows(folder)
@@ -68,18 +66,61 @@ def test_several_processes(here):
     assert len(rows(here / "runs/finance/study")) >= 5
 
 
+def opened(folder):
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
+    return optuna.load_study(study_name="study", storage=optuna.storages.JournalStorage(backend))
+
+
 def test_hopeless_trials_are_cut_short(here, monkeypatch):
+    """One that learns nothing is not trained to its end."""
+    from pipelines.engine import tune
+
+    monkeypatch.setattr(tune, "WARMUP_TRIALS", 1)
+    (here / "space.yaml").write_text("optimizer.learning_rate: {low: 1.0e-7, high: 0.1, log: true}")
+    folder = here / "runs/finance/study"
+    argv = ["--space", "space.yaml", "--epochs", "8"]
+    run("--trials", "1", *argv)
+    assert json.loads((folder / "study.json").read_text())["monitor"] == "val_log_loss"
+    opened(folder).enqueue_trial({"optimizer.learning_rate": 1e-7})
+    run("--trials", "2", *argv)
+    first, hopeless = opened(folder).get_trials()
+    assert first.params["optimizer.learning_rate"] > 1e-6
+    assert [first.state.name, hopeless.state.name] == ["COMPLETE", "PRUNED"]
+    assert len(first.intermediate_values) == 8
+    assert list(hopeless.intermediate_values) == [0, 1, 2]
+    assert [row["state"] for row in rows(folder)] == ["complete", "pruned"]
+
+
+def test_without_a_whole_trial_there_is_a_clear_line(here, monkeypatch):
     from pipelines.engine import tune
 
     def never(*args, **kwargs):
         raise UserError("cannot be")
 
-    monkeypatch.setattr(tune, "run_trial", lambda task, config, data, trial, anew: trial.number + 0.0)
-    run("--trials", "2")
-    assert json.loads((here / "runs/finance/study/study.json").read_text())["monitor"] == "val_log_loss"
     monkeypatch.setattr(tune, "run_trial", never)
     with pytest.raises(SystemExit):
         run("--trials", "2", "--study", "other")
+
+
+@pytest.mark.parametrize(
+    ("space", "anew"),
+    [("model.ensemble: {choices: [1, 2]}", True), ("data.max_categories: {low: 2, high: 9}", True),
+     ("width: {choices: [4, 8]}", False)],
+)  # fmt: skip
+def test_data_are_read_anew_where_the_search_changes_them(here, monkeypatch, space, anew):
+    """The folds are dealt with the data, one for each copy of the ensemble."""
+    from pipelines.engine import tune
+
+    seen = []
+
+    def trained(task, config, data, trial, *, anew):
+        seen.append(anew)
+        return 0.5
+
+    monkeypatch.setattr(tune, "run_trial", trained)
+    (here / "space.yaml").write_text(space)
+    run("--trials", "2", "--space", "space.yaml")
+    assert seen == [anew] * 2
 
 
 @pytest.mark.parametrize(

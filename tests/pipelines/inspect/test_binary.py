@@ -84,3 +84,33 @@ def test_one_class_alone_is_undefined():
     values = drawn(np.zeros(20, int), P[:20], resamples=2).values
     assert np.isnan(values["roc_auc"])
     assert np.isfinite(values["log_loss"])
+
+
+def test_whole_groups_are_drawn():
+    """Copies of a row in one group say no more than the row: the draws are those of the rows without copies."""
+    labels, p = LABELS[:100], P[:100]
+    once, copied = drawn(labels, p), drawn(np.repeat(labels, 5), np.repeat(p, 5), groups=np.repeat(np.arange(100), 5))
+    for name, draws in once.draws.items():
+        np.testing.assert_allclose(copied.draws[name], draws)
+    by_row = drawn(np.repeat(labels, 5), np.repeat(p, 5)).estimates()["roc_auc"]
+    by_group = copied.estimates()["roc_auc"]
+    assert by_group.high - by_group.low > 1.5 * (by_row.high - by_row.low)
+
+
+def test_groups_of_different_sizes():
+    from pipelines.metrics import bootstrap
+
+    groups = np.array([2, 0, 0, 1, 1, 1])
+    sizes = bootstrap(lambda rows: float(len(rows)), 6, seed=0, resamples=500, groups=groups)
+    assert (sizes.value, sizes.low, sizes.high) == (6, 3, 9)
+    whole = bootstrap(lambda rows: float((rows == 1).sum() - (rows == 2).sum()), 6, seed=0, groups=groups)
+    assert (whole.low, whole.high) == (0, 0)
+
+
+def test_interval_of_the_net_benefit():
+    from pipelines.metrics import resample_indices
+
+    thresholds = np.linspace(0.01, 0.99, 99)
+    by_hand = [binary.net_benefit(LABELS[row], P[row], thresholds)[0] for row in next(resample_indices(500, 50, 0))]
+    low, high = binary.net_benefit_interval(LABELS, P, thresholds, seed=0, resamples=50)
+    np.testing.assert_allclose([low, high], np.quantile(by_hand, [0.025, 0.975], axis=0))

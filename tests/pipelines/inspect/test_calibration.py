@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from pipelines.inspect.calibration import temperature
+from pipelines.inspect.calibration import reliability_of_positive, temperature
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -17,3 +17,16 @@ def test_the_temperature_that_was_put_in_is_found(factor, several):
         drawn = (generator.random((len(logits), 1)) > softmax(logits, 1).cumsum(1)).sum(1).clip(0, 2)
         targets = np.eye(3)[drawn]
     assert temperature(factor * logits, targets, several=several) == pytest.approx(factor, rel=0.03)
+
+
+def test_the_share_of_positives_is_scikit_learns():
+    from sklearn.calibration import calibration_curve
+
+    generator = np.random.default_rng(0)
+    p = generator.uniform(size=1000) ** 2
+    labels = (generator.uniform(size=1000) < p).astype(int)
+    share, mean = calibration_curve(labels, p, n_bins=15)
+    bins = reliability_of_positive(labels, p)
+    np.testing.assert_allclose(bins.accuracy, share)
+    np.testing.assert_allclose(bins.confidence, mean)
+    assert bins.counts.sum() == 1000

@@ -71,3 +71,30 @@ def test_conformal_sets_hold_the_true_class_as_often_as_promised(coverage):
 def test_too_few_rows_give_sets_of_all_classes():
     learned = fit(two(LOGITS[:5]), LABELS[:5])
     assert decide.possible(learned, decide.apply(learned, two(LOGITS))).all()
+
+
+def test_no_set_is_empty_and_decisions_outside_of_it_are_unsure():
+    """A model that is nearly always right, and costs for which one row in five is taken for the other class."""
+    sharp = 8 * LOGITS
+    labels = (generator.uniform(size=4000) < expit(sharp)).astype(int)
+    learned = fit(two(sharp), labels, coverage=0.7, miss=5.0)
+    p = decide.apply(learned, two(sharp))
+    assert (p.max(1) < learned["conformal"]).any()  # where the sets would be empty
+    held = decide.possible(learned, p)
+    assert (held.sum(1) == 1).all()
+    assert held[np.arange(4000), p.argmax(1)].all()
+    decided = decide.chosen(learned, p)
+    unsure = decide.unsure(held, decided)
+    np.testing.assert_array_equal(unsure, decided != p.argmax(1))
+    assert unsure.any()
+    wide = np.ones((2, 2), bool)
+    assert decide.unsure(wide, np.array([0, 1])).all()
+
+
+def test_weights_of_the_classes_are_taken_out():
+    """By Bayes' rule, for three classes."""
+    p = softmax(generator.normal(size=(50, 3)), axis=1)
+    weights = np.array([0.4, 1.0, 8.0])
+    weighted = p * weights / (p @ weights)[:, None]
+    learned = {"prior": np.log(weights).tolist(), "temperature": 1.0, "isotonic": None}
+    np.testing.assert_allclose(decide.apply(learned, np.log(weighted)), p)

@@ -1,9 +1,10 @@
 """Survival against lifelines and by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from pipelines.inspect.survival import concordance, kaplan_meier, risk, survival_curves
+from pipelines.inspect.survival import concordance, cox, kaplan_meier, risk, survival_curves
 
 generator = np.random.default_rng(0)
 RISK = np.round(generator.normal(size=300), 1)
@@ -42,3 +43,16 @@ def test_curves_fall_and_risk_orders():
     log_p = np.log(np.stack([p, 1 - p], 2))
     np.testing.assert_allclose(survival_curves(log_p), [[0.9, 0.72], [0.5, 0.25]])
     assert risk(log_p)[1] > risk(log_p)[0]
+
+
+def test_cox_is_that_of_lifelines():
+    lifelines = pytest.importorskip("lifelines")
+    x = generator.normal(size=(300, 3))
+    time, event = generator.exponential(np.exp(-x @ [1, -0.5, 0])), generator.uniform(size=300) < 0.7
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(time=time, event=event)
+    expected = lifelines.CoxPHFitter().fit(frame, "time", "event").params_
+    np.testing.assert_allclose(cox(x, time, event, penalty=0.0), expected, atol=1e-4)
+    # With ties, and a column twice: the penalty shares it out.
+    twice = cox(np.concatenate([x, x[:, :1]], 1), np.ceil(time * 5), event)
+    assert twice[0] == pytest.approx(twice[3], abs=1e-3)
+    assert np.linalg.norm(cox(x, time, event, penalty=100.0)) < np.linalg.norm(expected)

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
+from pipelines.losses import SquaredErrorOfMembers
 from pipelines.models.tabular import Layout, averaged, bins_of, ft_transformer, mlp, tabm
 from pipelines.models.tabular_layers import (
     BatchEnsembleDense,
     FrontScale,
     MemberDense,
     MemberMean,
+    MemberSpread,
     NTKDense,
     Periodic,
     PiecewiseLinear,
@@ -72,6 +74,58 @@ def test_tabm_is_that_of_its_authors(kind):
     np.testing.assert_allclose(array(averaged(ours, True)(ROWS, training=False)), expected, atol=1e-5)
 
 
+def test_ft_transformer_is_that_of_its_authors():
+    """Their weights in our network give their outputs."""
+    package = pytest.importorskip("rtdl_revisiting_models")
+    import torch
+
+    torch.manual_seed(0)
+    theirs = package.FTTransformer(
+        n_cont_features=5, cat_cardinalities=[3], d_out=4, n_blocks=2, d_block=24, attention_n_heads=8,
+        attention_dropout=0.1, ffn_d_hidden=32, ffn_d_hidden_multiplier=None, ffn_dropout=0.1, residual_dropout=0.0,
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for p in theirs.parameters():  # norms and biases that begin with ones and zeros would hide mistakes
+            p.add_(0.1 * torch.randn_like(p))
+    ours = ft_transformer(LAYOUT, (4,), True, width=24, depth=2)
+
+    def of(kind, **properties):
+        layers = [layer for layer in ours.layers if isinstance(layer, kind)]
+        return iter([layer for layer in layers if all(getattr(layer, k) == v for k, v in properties.items())])
+
+    def put(layer, *weights):
+        layer.set_weights([w.detach().numpy().reshape(v.shape) for w, v in zip(weights, layer.weights, strict=True)])
+
+    numbers, words = theirs.cont_embeddings, theirs.cat_embeddings
+    put(
+        next(of(Tokens)),
+        torch.cat([numbers.weight, words.embeddings[0].weight]),
+        torch.cat([numbers.bias, words.bias]),
+        theirs.cls_embedding.weight,
+    )
+    norms, attentions = of(keras.layers.LayerNormalization), of(keras.layers.MultiHeadAttention)
+    values = of(keras.layers.Dense, units=32, activation=keras.activations.linear)
+    gates, backs = of(keras.layers.Dense, units=32, activation=keras.activations.relu), of(keras.layers.Dense, units=24)
+    for block in theirs.backbone.blocks:
+        if "attention_normalization" in block:
+            put(next(norms), block["attention_normalization"].weight, block["attention_normalization"].bias)
+        a, f = block["attention"], block["ffn"]
+        heads = [x for w in (a.W_q, a.W_k, a.W_v, a.W_out) for x in (w.weight.T, w.bias)]
+        put(next(attentions), *heads)
+        put(next(norms), block["ffn_normalization"].weight, block["ffn_normalization"].bias)
+        put(next(values), f.linear1.weight[:32].T, f.linear1.bias[:32])
+        put(next(gates), f.linear1.weight[32:].T, f.linear1.bias[32:])
+        put(next(backs), f.linear2.weight.T, f.linear2.bias)
+    out = theirs.backbone.output
+    put(next(norms), out.normalization.weight, out.normalization.bias)
+    put(next(of(keras.layers.Dense, units=4)), out.linear.weight.T, out.linear.bias)
+    with torch.no_grad():
+        logits = theirs(tensor(torch, X), tensor(torch, HOT.argmax(1)[:, None]))
+    np.testing.assert_allclose(
+        array(averaged(ours, True)(ROWS, training=False)), logits.log_softmax(-1).numpy(), atol=1e-5
+    )
+
+
 def test_piecewise_encoding_is_that_of_the_paper():
     """Equation 1 of the paper, one number at a time."""
     bins = [[-1.0, 0.0, 2.0], [0.0, 1.0]]
@@ -107,11 +161,27 @@ def test_members_learn_alone_and_are_judged_together():
     np.testing.assert_allclose(-(target * array(layer(logits, training=True))).sum(-1), own, rtol=1e-5)
     together = np.log(np.exp(log_p).mean(1))
     np.testing.assert_allclose(array(layer(logits, training=False)), together, rtol=1e-5, atol=1e-6)
-    numbers = MemberMean(False)
-    mean = array(numbers(logits, training=True))
-    y = logits[:, 0] + 1
-    squared = np.square(y - mean).mean() + float(numbers.losses[0])
-    np.testing.assert_allclose(squared, np.square(y[:, None] - logits).mean(), rtol=1e-5)
+
+
+@pytest.mark.backend
+def test_numbers_are_learned_by_each_member_of_each_copy_from_the_rows_it_sees():
+    """The loss is the mean of the members' own squared errors, with five copies of which each leaves out a fold."""
+    model = tabm(LAYOUT, (2,), False, bins_of(X, 8), members=4, width=8, ensemble=5, dropout=0.0)
+    members = keras.Model(model.input, [model.get_layer(f"mean_{e}").input for e in range(5)])(ROWS)
+    answers = np.stack([array(of_copy) for of_copy in members], 1)  # (B, E, K, T)
+    y = X[:, 1:3]
+    weight = (np.arange(200)[:, None] % 5 != np.arange(5)).astype("float32")
+    own = np.square(y[:, None, None] - answers).mean((2, 3))
+    model.compile(keras.optimizers.SGD(0.0), SquaredErrorOfMembers(), jit_compile=keras.backend.backend() == "jax")
+    copied = np.repeat(y[:, None], 5, 1)
+    trained = model.train_on_batch(ROWS, copied, sample_weight=weight)
+    assert float(trained) == pytest.approx((weight * own).mean(), rel=1e-4)
+    # Judged is the mean of a copy's members.
+    judged = np.square(y[:, None] - answers.mean(2)).mean(2)
+    tested = model.test_on_batch(ROWS, copied, sample_weight=1 - weight)
+    assert float(tested) == pytest.approx(((1 - weight) * judged).mean(), rel=1e-4)
+    together = array(averaged(model, False)(ROWS, training=False))
+    np.testing.assert_allclose(together, answers.mean((1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_first_factors_are_the_same_within_a_chunk():
@@ -152,9 +222,10 @@ def test_networks_learn_and_survive_saving(name, outputs, classes, tmp_path):
             np.broadcast_to((X[:, 0] > 0).astype(int).reshape(-1, *[1] * (len(shape) - 1)), shape)
         ]
 
-    def loss(true, got):
-        return -ops.mean(ops.sum(true * got, -1)) if classes else ops.mean(ops.square(true - got))
+    def likelihood(true, got):
+        return -ops.mean(ops.sum(true * got, -1))
 
+    loss = likelihood if classes else SquaredErrorOfMembers()
     copied = np.repeat(y[:, None], model.output_shape[1], 1)  # a target for each copy
     model.compile(keras.optimizers.Adam(0.01), loss, jit_compile=keras.backend.backend() == "jax")
     before = model.evaluate(ROWS, copied, verbose=0)
@@ -176,6 +247,7 @@ def test_networks_learn_and_survive_saving(name, outputs, classes, tmp_path):
     [
         (PiecewiseLinear(bins_of(X, 4), 3), (2, 5)), (Periodic(3, 4, 0.5), (2, 5)), (Periodic(3, 4, 0.5, True), (2, 5)),
         (BatchEnsembleDense(4, 3), (2, 5)), (MemberDense(4), (2, 3, 5)), (MemberMean(True), (2, 3, 5)),
+        (MemberMean(False), (2, 3, 5)), (MemberSpread(), (2, 3, 5)),
         (FrontScale(), (2, 5)), (NTKDense(3), (2, 5)), (Tokens(2, [1, 2], 4), (2, 5)),
     ],
     ids=lambda value: getattr(value, "name", ""),

@@ -1,0 +1,147 @@
+"""What a report says where one of two classes is to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.engine import figures
+from pipelines.engine.report import Picture, Section, Table, Text
+from pipelines.engine.table_sections import share
+from pipelines.inspect import binary
+from pipelines.inspect.calibration import reliability_of_positive
+from pipelines.metrics import Estimate
+
+if TYPE_CHECKING:
+    from pipelines.engine.table_config import TableConfig
+
+
+def beside_linear(ours: binary.Draws, theirs: binary.Draws | None, positive: str, number: int, drawn: str) -> Section:
+    estimates = ours.estimates()
+    if theirs is None:
+        rows = [(n.replace("_", " "), str(e)) for n, e in estimates.items()]
+        return Section("Test scores", [Table(("score", "network"), rows, f"{number:,} test rows.")])
+    other, difference = theirs.estimates(), ours.minus(theirs)
+    table = [
+        (n.replace("_", " "), str(e), str(other[n]), f"{difference[n].value:+.4f}",
+         f"{difference[n].low:+.4f} to {difference[n].high:+.4f}")
+        for n, e in estimates.items()
+    ]  # fmt: skip
+    caption = (
+        f"{number:,} test rows; {positive!r} is the class to be found. 95 % intervals from resamples of {drawn}; "
+        "the difference is that on the same resamples. The linear model is a logistic regression on the same columns "
+        "and rows."
+    )
+    columns = ("score", "network", "linear model", "difference", "interval")
+    return Section("Beside a linear model", [Table(columns, table, caption)])
+
+
+def decision_numbers(
+    config: TableConfig,
+    labels: np.ndarray,
+    p: np.ndarray,
+    learned: Mapping[str, Any],
+    groups: np.ndarray | None,
+) -> dict[str, Any]:
+    options = config.decide
+    costs = {"miss": options.miss, "alarm": options.alarm}
+    found = binary.cost(labels, p[:, 1], np.array([learned["threshold"], 0.5, -1.0, 2.0]), **costs)
+    said = p[:, 1] >= learned["threshold"]
+    positive = labels == 1
+    among = {
+        "sensitivity": positive, "specificity": ~positive,
+        "positive_predictive_value": said, "negative_predictive_value": ~said,
+    }  # fmt: skip
+    rates = {name: share(config, said == positive, rows, groups) for name, rows in among.items()}
+    return {
+        "threshold": learned["threshold"],
+        "cost": dict(zip(("at_threshold", "at_one_half", "all_positive", "all_negative"), found.tolist(), strict=True)),
+        **{name: estimate.to_json() for name, estimate in rates.items()},
+    }
+
+
+def decision(
+    config: TableConfig,
+    labels: np.ndarray,
+    p: np.ndarray,
+    learned: Mapping[str, Any],
+    classes: Sequence[str],
+    made: Mapping[str, Any],
+) -> Section:
+    options, costs = config.decide, made["cost"]
+    thresholds = np.linspace(0.005, 0.995, 199)
+    curve = binary.cost(labels, p[:, 1], thresholds, miss=options.miss, alarm=options.alarm)
+    text = (
+        f"To miss a {classes[1]!r} costs {options.miss:g}, a false alarm {options.alarm:g} (--decide.miss and "
+        f"--decide.alarm): a row is taken for {classes[1]!r} from a probability of {learned['threshold']:.3f} on. That "
+        f"costs {costs['at_threshold']:.4f} a row on the test part; {costs['at_one_half']:.4f} from one half on, "
+        f"{costs['all_negative']:.4f} if all are taken for {classes[0]!r}, {costs['all_positive']:.4f} if none is."
+    )
+    rates = [
+        (name.replace("_", " "), str(Estimate(*(float("nan") if v is None else v for v in made[name].values()))))
+        for name in ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
+    ]
+    figure = figures.lines(
+        {"cost a row": (thresholds, curve)}, "threshold", "cost", marks={"threshold taken": learned["threshold"]}, low=0
+    )
+    return Section(
+        "Decision",
+        [Text(text), Table(("at the threshold", "value and 95 % interval"), rates),
+         Picture("cost", figure, "Mean cost of a test row at each threshold.", "Cost against threshold")],
+    )  # fmt: skip
+
+
+def gain(labels: np.ndarray, p: np.ndarray) -> Section:
+    taken, found = binary.gains(labels, p[:, 1])
+    grid = np.linspace(0.05, 1, 20)
+    lift = np.interp(grid, taken, found) / grid
+    curves = {"network": (taken, found), "at random": (np.array([0.0, 1.0]), np.array([0.0, 1.0]))}
+    tenths = [
+        (f"{share:.0%}", f"{np.interp(share, taken, found):.1%}", f"{np.interp(share, taken, found) / share:.2f}")
+        for share in np.linspace(0.1, 1, 10)
+    ]
+    return Section(
+        "Gain and lift",
+        [
+            Picture("gain", figures.lines(curves, "share of rows, highest risk first", "share of the positives", low=0),
+                    "How many of the positives are among the rows of highest risk.", "Gain chart"),
+            Picture("lift", figures.lines({"lift": (grid, lift)}, "share of rows, highest risk first", "lift", low=0),
+                    "How many times more than among all.", "Lift chart"),
+            Table(("rows taken", "positives found", "lift"), tenths),
+        ],
+    )  # fmt: skip
+
+
+def clinical(config: TableConfig, labels: np.ndarray, p: np.ndarray, groups: np.ndarray | None) -> Section:
+    thresholds = np.linspace(0.01, 0.99, 99)
+    model, everybody = binary.net_benefit(labels, p, thresholds)
+    low, high = binary.net_benefit_interval(
+        labels, p, thresholds, seed=config.run.seed, resamples=config.run.resamples, groups=groups
+    )
+    curves = {"by the network": (thresholds, model), "treat all": (thresholds, np.maximum(everybody, -0.05)),
+              "treat none": (thresholds, np.zeros(len(thresholds))),
+              "network, lower end": (thresholds, np.maximum(low, -0.05)),
+              "network, upper end": (thresholds, high)}  # fmt: skip
+    figure = figures.lines(curves, "threshold probability", "net benefit", low=-0.05)
+    return Section(
+        "Decision curve",
+        [Picture("decision_curve", figure, "Net benefit: true positives, less the false ones weighed by the odds of "
+                 "the threshold. A model is of use where it lies above both other lines (Vickers & Elkin, 2006). The "
+                 "ends are those of the 95 % interval at each threshold.", "Decision curve")],
+    )  # fmt: skip
+
+
+def calibration(labels: np.ndarray, p: np.ndarray, positive: str) -> Picture:
+    """How often the positive class came true at each probability of it: what is read off a prediction."""
+    bins = reliability_of_positive(labels, p)
+    figure = figures.reliability_diagram(bins)
+    upper, lower = figure.axes
+    upper.set_ylabel(f"share of {positive}")
+    marks, names = upper.get_legend_handles_labels()
+    names = [f"share of {positive}" if name == "accuracy" else name for name in names]
+    upper.legend(marks, names, loc="upper left", frameon=False)
+    lower.set(xlabel=f"probability of {positive}", ylabel="rows")
+    caption = f"Bars on the diagonal: of the rows with a probability of 90 % nine in ten are {positive}."
+    return Picture("reliability", figure, caption, "Reliability diagram")
