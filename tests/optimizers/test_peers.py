@@ -79,7 +79,8 @@ TABLE = {
 }  # fmt: skip
 
 # PyTorch's Muon iterates in bfloat16; the other SOAP decays after the update, and not in the first step.
-LOOSE = {"conv-muon": 1e-3, "soap with decay": 2e-3}
+# Prodigy's rate is a ratio of sums over all weights, in float32.
+LOOSE = {"conv-muon": 1e-3, "soap with decay": 2e-3, "prodigy": 1e-4, "prodigy with decay": 1e-4}
 
 
 def theirs(optimizer, problem, weights):

@@ -100,8 +100,9 @@ def test_twenty_steps_are_those_of_the_reference(name):
     update, lr, _ = TABLE[name]
     problem = Problem(shapes_for(name))
     got = run(make(name), problem)
+    tolerance = 1e-4 if name == "prodigy" else 1e-5  # its rate is a ratio of sums over all weights, here in float32
     for variable, expected in zip(got, run_reference(name, update, problem, lr), strict=True):
-        np.testing.assert_allclose(values([variable])[0], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(values([variable])[0], expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", DECAYED)
