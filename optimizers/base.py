@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -69,6 +70,26 @@ def _slot(optimizer: keras.optimizers.Optimizer, variable: keras.Variable, name:
         return optimizer.add_variable_from_reference(variable, name)
     name = f"{variable.path.replace('/', '_')}_{name}"
     return optimizer.add_variable(variable.shape, "zeros", dtype, layout=getattr(variable, "_layout", None), name=name)
+
+
+# Of Keras's attention: kernels (in, heads, size), where those of convolutions are (..., in, out).
+_PROJECTIONS = re.compile(r"(^|/)(query|key|value)(_dense)?/")
+
+
+def matrix_shape(variable: keras.Variable) -> tuple[int, int]:
+    """Inputs and outputs of a kernel: rows and columns of the matrix that it is.
+
+    They are (... * in, out) of dense layers and convolutions, and (in, heads * size) of the queries, keys and values of
+    an attention.
+    """
+    shape = tuple(variable.shape)
+    axis = 1 if len(shape) == 3 and _PROJECTIONS.search(variable.path) else -1
+    return math.prod(shape[:axis]), math.prod(shape[axis:])
+
+
+def is_table(variable: keras.Variable) -> bool:
+    """Whether a weight is a table of embeddings, whose rows are no inputs of a unit."""
+    return "embedding" in variable.path.rpartition("/")[2]
 
 
 def dense(gradient: Any, dtype: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from optimizers.base import dense
+from optimizers.base import dense, is_table
 from optimizers.wrapper import Wrapper
 
 
@@ -33,7 +33,7 @@ class Centralized(Wrapper):
         if self.built:
             return
         super().build(variables)
-        self._tables = ["embedding" in variable.path.rpartition("/")[2] for variable in variables]
+        self._tables = [is_table(variable) for variable in variables]
 
     def wrapped_step(self, gradients: list[Any], variables: list[Any]) -> None:
         pairs = zip(gradients, variables, self.slots_of(self._tables, variables), strict=True)

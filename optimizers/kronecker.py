@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
-from optimizers.base import Optimizer
+from optimizers.base import Optimizer, is_table, matrix_shape
 
 
 class KroneckerOptimizer(Optimizer):
     """Keeps two square matrices for each block of a weight that has two axes or more.
 
-    A kernel (h, w, in, out) is treated as the matrix (h * w * in, out). Matrices with an axis longer than `block_size`
-    are cut into blocks, each with matrices of its own, so that their cost grows with the number of weights and no
-    faster. A subclass names the matrices in `matrices`: each name stands for a left (r, r) and a right (c, c) one.
+    A kernel is treated as its `matrix_shape`; embeddings, of which a batch sees a few rows, count as vectors. Matrices
+    with an axis longer than `block_size` are cut into blocks, each with matrices of its own, so that their cost grows
+    with the number of weights and no faster. A subclass names the matrices in `matrices`: each name stands for a left
+    (r, r) and a right (c, c) one.
     """
 
     matrices: ClassVar[tuple[str, ...]] = ()
@@ -28,40 +27,41 @@ class KroneckerOptimizer(Optimizer):
         if self.built:
             return
         super().build(variables)
-        self._blocks: list[list[dict[str, tuple[keras.Variable, keras.Variable]]]] = []
-        for variable in variables:
-            kept = []
-            for rows, columns in _slices(variable.shape, self.block_size):
-                sides = (rows.stop - rows.start, columns.stop - columns.start)
-                kept.append({name: tuple(self._square(n, name) for n in sides) for name in self.matrices})
-            self._blocks.append(kept)
+        self._shapes = [matrix_shape(v) if len(v.shape) > 1 and not is_table(v) else None for v in variables]
+        self._blocks = [[(place, self._matrices(place)) for place in self._places(shape)] for shape in self._shapes]
+
+    def _places(self, shape: tuple[int, int] | None) -> list[tuple[slice, slice]]:
+        if shape is None:
+            return []
+        return [(r, c) for r in _cuts(shape[0], self.block_size) for c in _cuts(shape[1], self.block_size)]
+
+    def _matrices(self, place: tuple[slice, slice]) -> dict[str, tuple[keras.Variable, ...]]:
+        sides = [side.stop - side.start for side in place]
+        return {name: tuple(self._square(n, name) for n in sides) for name in self.matrices}
 
     def _square(self, size: int, name: str) -> keras.Variable:
         return self.add_variable((size, size), "zeros", "float32", name=name)
 
-    def blocks(self, variable: Any) -> Iterator[tuple[tuple[slice, slice], dict[str, Any]]]:
-        """Where each block of a variable's matrix lies, and its matrices; nothing for vectors and scalars."""
-        kept = self._blocks[self._get_variable_index(variable)]
-        yield from zip(_slices(variable.shape, self.block_size), kept, strict=True)
+    def shape_of(self, variable: Any) -> tuple[int, int] | None:
+        """Rows and columns of the variable's matrix; none of what counts as a vector."""
+        return self._shapes[self._get_variable_index(variable)]
+
+    def blocks(self, variable: Any) -> list[tuple[tuple[slice, slice], dict[str, Any]]]:
+        """Where each block of a variable's matrix lies, and its matrices; none of what counts as a vector."""
+        return self._blocks[self._get_variable_index(variable)]
+
+    def assemble(self, parts: list[Any], variable: Any) -> Any:
+        """The tensor of a variable's shape from the blocks of its matrix, in the order of `blocks`."""
+        shape = self.shape_of(variable)
+        assert shape is not None
+        across = len(_cuts(shape[1], self.block_size))
+        lines = [ops.concatenate(parts[i : i + across], 1) for i in range(0, len(parts), across)]
+        return ops.reshape(ops.concatenate(lines, 0), tuple(variable.shape))
 
 
-def as_matrix(tensor: Any) -> Any:
-    """(..., n) as (prod, n), in float32."""
-    return ops.cast(ops.reshape(tensor, (-1, tensor.shape[-1])), "float32")
-
-
-def assemble(parts: list[Any], shape: tuple[int, ...], block_size: int) -> Any:
-    """The tensor of a shape from the blocks of its matrix, in the order of `blocks`."""
-    across = -(-shape[-1] // block_size)
-    lines = [ops.concatenate(parts[i : i + across], 1) for i in range(0, len(parts), across)]
-    return ops.reshape(ops.concatenate(lines, 0), shape)
-
-
-def _slices(shape: Any, block_size: int) -> list[tuple[slice, slice]]:
-    if len(shape) < 2:
-        return []
-    rows, columns = math.prod(shape[:-1]), shape[-1]
-    return [(r, c) for r in _cuts(rows, block_size) for c in _cuts(columns, block_size)]
+def as_matrix(tensor: Any, shape: tuple[int, int]) -> Any:
+    """A kernel as a matrix, in float32."""
+    return ops.cast(ops.reshape(tensor, shape), "float32")
 
 
 def _cuts(length: int, block_size: int) -> list[slice]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-_PROJECTIONS = re.compile(r"(^|/)(query|key|value)(_dense)?/")
+from optimizers.base import matrix_shape
 
 
 @keras.saving.register_keras_serializable(package="optimizers")
@@ -48,10 +48,12 @@ class ConvMuon(keras.optimizers.Muon):
         if self.built:
             return
         super().build(variables)
-        self._matrices = [_matrix(v) for v in variables]  # here, since a step may be given variables without a path
+        self._matrices = [
+            matrix_shape(v) for v in variables
+        ]  # here, since a step may be given variables without a path
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
-        if len(variable.shape) < 2 or min(_matrix(variable)) == 1:
+        if len(variable.shape) < 2 or min(matrix_shape(variable)) == 1:
             return True
         if self.exclude_embeddings and "embedding" in variable.path.lower():
             return True
@@ -64,13 +66,6 @@ class ConvMuon(keras.optimizers.Muon):
         update = self.zeropower_via_newtonschulz5(ops.reshape(update, matrix), self.ns_steps)
         scale = 1.0 if self.rms_rate is None else self.rms_rate * math.sqrt(max(matrix))
         self.assign_sub(variable, ops.reshape(update, variable.shape) * (lr * scale))
-
-
-def _matrix(variable: keras.Variable) -> tuple[int, int]:
-    """Inputs and outputs of a kernel."""
-    shape = tuple(variable.shape)
-    axis = 1 if len(shape) == 3 and _PROJECTIONS.search(variable.path) else -1
-    return math.prod(shape[:axis]), math.prod(shape[axis:])
 
 
 def output_kernels(model: keras.Model) -> list[str]:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from optimizers.base import blend, check_rates, debias, norm
-from optimizers.kronecker import KroneckerOptimizer, as_matrix, assemble
+from optimizers.kronecker import KroneckerOptimizer, as_matrix
 
 GRAFTS = ("adam", "rmsprop", "sgd", "none")
 
@@ -19,7 +19,7 @@ class Shampoo(KroneckerOptimizer):
 
     Its direction is Shampoo's, its length (grafting) that of a simpler method, whose learning rates therefore serve.
     The roots are computed anew every `refresh` steps; until the first time the simpler method runs alone. Biases,
-    norms and other vectors take the simpler method as well.
+    norms and other vectors, and embeddings, take the simpler method as well.
 
     Args:
         learning_rate: A number or a schedule.
@@ -76,11 +76,14 @@ class Shampoo(KroneckerOptimizer):
         average = m / debias(self.beta_1, count)
         root = ops.sqrt(v / debias(self.beta_2, count)) + self.epsilon
         simple = {"adam": average / root, "rmsprop": gradient / root}.get(self.graft, average)
-        change = simple if len(variable.shape) < 2 else self._shaped(gradient, average, simple, variable)
+        shape = self.shape_of(variable)
+        if shape is None:
+            change = simple
+        else:
+            change = self._shaped(variable, *(as_matrix(tensor, shape) for tensor in (gradient, average, simple)))
         self.assign_sub(variable, rate * ops.cast(change, gradient.dtype))
 
-    def _shaped(self, gradient: Any, average: Any, simple: Any, variable: Any) -> Any:
-        matrix, direction, grafted = as_matrix(gradient), as_matrix(average), as_matrix(simple)
+    def _shaped(self, variable: Any, matrix: Any, direction: Any, grafted: Any) -> Any:
         count = self.count("float32")
         due = ops.equal((self.iterations + 1) % self.refresh, 0)
         parts = []
@@ -98,7 +101,7 @@ class Shampoo(KroneckerOptimizer):
                 length = norm(change)
                 change = change * norm(grafted[rows, columns]) / ops.where(length > 0, length, ops.ones_like(length))
             parts.append(ops.where(count < self.refresh, grafted[rows, columns], change))
-        return assemble(parts, tuple(variable.shape), self.block_size)
+        return self.assemble(parts, variable)
 
     def _root(self, covariance: Any) -> Any:
         """The inverse fourth root of a symmetric matrix."""

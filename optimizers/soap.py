@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from optimizers.base import blend, check_rates, debias
-from optimizers.kronecker import KroneckerOptimizer, as_matrix, assemble
+from optimizers.kronecker import KroneckerOptimizer, as_matrix
 
 
 @keras.saving.register_keras_serializable(package="optimizers")
@@ -17,7 +17,7 @@ class SOAP(KroneckerOptimizer):
 
     The axes are the eigenvectors of the averaged G G^T and G^T G of each matrix G of gradients. They are found at the
     first step, which changes no weight, and then followed by one orthogonal iteration every `refresh` steps. Biases,
-    norms and other vectors take plain Adam.
+    norms and other vectors, and embeddings, take plain Adam.
 
     Args:
         learning_rate: A number or a schedule.
@@ -64,19 +64,20 @@ class SOAP(KroneckerOptimizer):
         done = ops.cast(self.iterations, gradient.dtype)  # the first step counts for nothing
         count = ops.maximum(done, 1)
         scale = rate * ops.sqrt(debias(self.beta_2, count)) / debias(self.beta_1, count)
-        if len(variable.shape) < 2:
+        shape = self.shape_of(variable)
+        if shape is None:
             gradient = ops.where(done > 0, gradient, ops.zeros_like(gradient))
             m = blend(momentum, gradient, self.beta_1)
             v = blend(velocity, ops.square(gradient), self.beta_2)
             change = m / (ops.sqrt(v) + self.epsilon)
         else:
-            m, v, change = self._turned(gradient, variable, momentum, velocity)
+            matrices = (as_matrix(tensor, shape) for tensor in (gradient, momentum, velocity))
+            m, v, change = (ops.cast(part, gradient.dtype) for part in self._turned(variable, *matrices))
         self.assign(momentum, m)
         self.assign(velocity, v)
-        self.assign_sub(variable, scale * ops.cast(change, gradient.dtype))
+        self.assign_sub(variable, scale * change)
 
-    def _turned(self, gradient: Any, variable: Any, momentum: Any, velocity: Any) -> tuple[Any, Any, Any]:
-        whole, old_m, old_v = as_matrix(gradient), as_matrix(momentum), as_matrix(velocity)
+    def _turned(self, variable: Any, whole: Any, old_m: Any, old_v: Any) -> list[Any]:
         results: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
         for (rows, columns), kept in self.blocks(variable):
             g = whole[rows, columns]
@@ -97,8 +98,7 @@ class SOAP(KroneckerOptimizer):
                     self.assign(matrix, value)
             for result, value in zip(results, (m, v, change), strict=True):
                 result.append(value)
-        m, v, change = (assemble(result, tuple(variable.shape), self.block_size) for result in results)
-        return ops.cast(m, gradient.dtype), ops.cast(v, gradient.dtype), change
+        return [self.assemble(result, variable) for result in results]
 
     def _follow(self, covariances: list[Any], m: Any, v: Any, left: Any, right: Any) -> list[Any]:
         """The new bases, and the moments in them."""

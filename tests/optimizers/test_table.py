@@ -349,9 +349,20 @@ def test_soap_of_a_rectangular_matrix(shape):
         weights = reference.soap(weights, gradient, state, t + 1, 0.01, refresh=4)
         if t == 0:
             # Any basis of the null space of one gradient is as good as another.
-            state["bases"] = tuple(b.astype("float64") for b in values(optimizer._blocks[0][0]["basis"]))
+            state["bases"] = tuple(b.astype("float64") for b in values(optimizer.blocks(variables[0])[0][1]["basis"]))
     got = values(run(optimizer, problem, variables, first=1))[0]
     np.testing.assert_allclose(got, weights, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["soap", "shampoo"])
+def test_embeddings_are_taken_for_vectors(name):
+    table, vector = Problem([(6, 4)]), Problem([(24,)])
+    for here, there in zip((table.starts, *table.noise), (vector.starts, *vector.noise), strict=True):
+        there[0] = here[0].reshape(24)
+    vector.targets[0], vector.curvatures[0] = table.targets[0].reshape(24), table.curvatures[0].reshape(24)
+    variables = [keras.Variable(table.starts[0], name="embeddings")]
+    got = values(run(make(name), table, variables))[0]
+    np.testing.assert_allclose(got.reshape(24), values(run(make(name), vector))[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["soap", "shampoo"])
