@@ -205,7 +205,7 @@ BUILD = {
         LAYOUT, outputs, classes, bins_of(X, 8), members=4, width=16, embedding="periodic"
     ),
     "mlp": lambda outputs, classes: mlp(LAYOUT, outputs, classes, bins_of(X, 8), width=16, ensemble=2),
-    "ft": lambda outputs, classes: ft_transformer(LAYOUT, outputs, classes, width=16, depth=2, ensemble=2),
+    "ft": lambda outputs, classes: ft_transformer(LAYOUT, outputs, classes, width=16, depth=1, ensemble=2),
 }
 
 
