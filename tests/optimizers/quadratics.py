@@ -32,7 +32,24 @@ def values(variables):
 
 def run(optimizer, problem, variables=None, first=0, steps=STEPS):
     variables = variables or problem.variables()
+    optimizer.build(variables)
+    apply = _compiled(optimizer, variables) if keras.backend.backend() == "jax" else optimizer.apply
     for t in range(first, steps):
         gradients = problem.gradients(values(variables), t)
-        optimizer.apply([keras.ops.convert_to_tensor(g.astype("float32")) for g in gradients], variables)
+        apply([keras.ops.convert_to_tensor(g.astype("float32")) for g in gradients], variables)
     return variables
+
+
+def _compiled(optimizer, variables):
+    """`optimizer.apply` as JAX's `fit` does it; outside of it each condition would be compiled in each step."""
+    import jax
+
+    step = jax.jit(optimizer.stateless_apply)
+
+    def apply(gradients, _):
+        kept = optimizer.variables
+        weights, states = step([v.value for v in kept], gradients, [v.value for v in variables])
+        for variable, value in zip([*variables, *kept], [*weights, *states], strict=True):
+            variable.assign(value)
+
+    return apply
