@@ -151,7 +151,7 @@ def within(model: keras.Model, values: Mapping[str, float]) -> dict[str, float]:
     Raises:
         ValueError: A pattern matches nothing in the model.
     """
-    names = {v.path: f"{place}{v.path}" for layer, place in _parts(model) for v in layer.variables}
+    names = {v.path: f"{place}{v.path}" for layer, place in _parts(model) for v in layer.weights}
     trained = [variable.path for variable in model.trainable_variables]
     found = {}
     for pattern, value in values.items():

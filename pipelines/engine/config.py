@@ -67,13 +67,12 @@ class OptimizerConfig:
         for option in ("learning_rate", "clipnorm"):
             value = getattr(self, option)
             check(value is None or 0 < value < math.inf, f"optimizer.{option}", "a positive number", value)
-        decay = self.weight_decay
-        check(
-            decay is None or 0 <= decay < math.inf,
-            "optimizer.weight_decay",
-            "zero or a positive number",
-            decay,
-        )
+        decays = {"weight_decay": self.weight_decay}
+        for option in ("rates", "decays"):
+            decays |= {f"{option}.{pattern}": value for pattern, value in getattr(self, option).items()}
+        for option, value in decays.items():
+            ok = value is None or 0 <= value < math.inf
+            check(ok, f"optimizer.{option}", "zero or a positive number", value)
 
 
 @dataclass
