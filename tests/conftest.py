@@ -9,6 +9,25 @@ import pytest
 from PIL import Image
 
 
+@pytest.fixture(autouse=True, scope="session")
+def arrays_without_tuning():
+    """A bare `fit` of arrays reads them without tf.data's automatic tuning: its thread can hold up the end of an epoch
+    for half a minute, however few the batches."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+    tuned, options = ArrayDataAdapter.get_tf_dataset, tf.data.Options()
+    options.autotune.enabled = False
+    ArrayDataAdapter.get_tf_dataset = lambda adapter: tuned(adapter).with_options(options)
+    yield
+    ArrayDataAdapter.get_tf_dataset = tuned
+
+
 @pytest.fixture
 def photos(tmp_path):
     """photos/{cat,dog}/0..9.png, 12 x 12 colour; cats are bright, dogs are dark."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
+UNMATCHED = "\0"  # begins the names of subwords that stand in no text
 WORD = r"\w+(?:['’]\w+)*|[^\w\s]"
 
 
@@ -130,6 +131,69 @@ def wordpieces(tokens: Sequence[str], *, lowercase: bool, strip_accents: bool | 
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"]))
     return Vocabulary(tokenizer, numbers[PAD])
+
+
+def sentence_pieces(proto: bytes, numbers: Sequence[int], *, start: int, end: int, pad: int) -> Vocabulary:
+    """The tokenizer of ALBERT, DeBERTa-v3 or XLM-RoBERTa from its SentencePiece model.
+
+    Control pieces such as `[CLS]` are not found in a text that spells them, and pieces that the user of SentencePiece
+    defined are taken before all others, as in the original.
+
+    Args:
+        proto: The model, as SentencePiece writes it.
+        numbers: The number of each of its pieces in the encoder.
+        start: Number of the token before a text.
+        end: Number of the token after a text.
+        pad: Number of the padding.
+
+    Raises:
+        ValueError: The model is damaged, or not of the kind `unigram`.
+
+    Reference:
+        Kudo, "Subword Regularization", ACL 2018 (the unigram model); Kudo & Richardson, "SentencePiece", EMNLP 2018.
+    """
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    try:
+        model.ParseFromString(proto)
+    except DecodeError as error:
+        raise ValueError(f"no model of SentencePiece: {error}") from None
+    if model.trainer_spec.model_type != model.trainer_spec.UNIGRAM:
+        kind = model.trainer_spec.ModelType.Name(model.trainer_spec.model_type)
+        raise ValueError(f"a SentencePiece model of the kind {kind.lower()}, not unigram")
+    entries, unknown = _unigrams(model.pieces, numbers)
+    tokenizer = Tokenizer(models.Unigram(entries, unknown, model.trainer_spec.byte_fallback))
+    spec = model.normalizer_spec
+    steps: list[Any] = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
+    if spec.remove_extra_whitespaces:
+        steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Replace(Regex("^ | $"), "")]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    scheme = "always" if spec.add_dummy_prefix else "never"
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme)
+    tokenizer.post_processor = processors.BertProcessing(("end", end), ("start", start))
+    return Vocabulary(tokenizer, pad)
+
+
+def _unigrams(pieces: Sequence[Any], numbers: Sequence[int]) -> tuple[list[tuple[str, float]], int]:
+    """Name and score of each number, and the number that is the unknown."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    kinds: Any = sentencepiece_model_pb2.ModelProto.SentencePiece  # type: ignore[attr-defined]
+    scores = [piece.score for piece in pieces if piece.type == kinds.NORMAL]
+    highest, lowest = max(scores, default=0.0), min(scores, default=0.0)
+    entries = [(f"{UNMATCHED}{number}", lowest) for number in range(max(numbers) + 1)]
+    unknown = 0
+    for number, piece in zip(numbers, pieces, strict=True):
+        if piece.type == kinds.UNKNOWN:
+            unknown = number
+        elif piece.type == kinds.USER_DEFINED:
+            entries[number] = (piece.piece, len(piece.piece) * highest - 0.1)  # as unigram_model.cc scores it
+        elif piece.type in (kinds.NORMAL, kinds.BYTE):
+            entries[number] = (piece.piece, piece.score)
+    return entries, unknown
 
 
 def _word_tokenizer(tokenizer: Tokenizer, lowercase: bool) -> Tokenizer:

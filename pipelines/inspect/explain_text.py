@@ -92,21 +92,17 @@ def split_backbone(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[
     backbone = model.get_layer(backbones.NAME)
     inner = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
     inputs = {tensor.name.partition(":")[0]: tensor for tensor in inner.inputs}
-    others = [name for name in inputs if name != "token_ids"]
     tensor = next(
         layer.output for layer in inner.layers if isinstance(layer.output, keras.KerasTensor) and layer.output.ndim == 3
     )
     first = keras.Model(inputs["token_ids"], tensor)
-    middle = keras.Model([tensor, *(inputs[name] for name in others)], inner.outputs[0])
+    # The tokens too: an encoder may find its padding by itself.
+    middle = keras.Model([tensor, *inputs.values()], inner.outputs[0])
     # What the encoder is given beside the tokens is made inside `backbone`.
-    given = keras.Model(
-        backbone.inputs, [inner._inbound_nodes[-1].input_tensors[list(inputs).index(n)] for n in others]
-    )
+    given = keras.Model(backbone.inputs, inner._inbound_nodes[-1].input_tensors)
 
     def states_of(vectors: Any, ids: Any) -> Any:
-        beside = given(ids)
-        beside = beside if isinstance(beside, (list, tuple)) else [beside]
-        return middle([vectors, *beside], training=False)
+        return middle([vectors, *given([ids])], training=False)
 
     return lambda ids: first(ids, training=False), states_of, backbone._inbound_nodes[-1].outputs[0]
 

@@ -1,7 +1,7 @@
 """Pretrained text encoders: KerasHub presets, and Hugging Face folders that KerasHub can read.
 
-Presets of BERT, DistilBERT, ELECTRA and RoBERTa are read, and folders of BERT, DistilBERT and RoBERTa: those whose
-tokenizers the library `tokenizers` has too, since an explanation must know where each token stands in the text.
+Their tokenizers are rebuilt in the library `tokenizers`, since an explanation or the offsets of an entity must know
+where each token stands in the text. Left out are FNet, which takes padding for text, and decoders.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from typing import Any
 
 import keras
 
-from pipelines.data.vocabulary import Vocabulary, wordpieces
+from pipelines.data.vocabulary import Vocabulary, sentence_pieces, wordpieces
 from pipelines.engine.files import one_line, read_json
 from pipelines.errors import UserError
 
 NAME = "backbone"
+# KerasHub's encoders of one text that know padding from text; XLM-RoBERTa's is one of RoBERTa's.
+FAMILIES = ("Albert", "Bert", "DebertaV3", "DistilBert", "Electra", "Roberta", "RoformerV2")
+READ = (
+    "encoders are read: presets of ALBERT, BERT, DeBERTa-v3, DistilBERT, ELECTRA, RoBERTa, RoFormer-v2 and "
+    "XLM-RoBERTa, and Hugging Face folders of ALBERT, BERT, DistilBERT, RoBERTa and XLM-RoBERTa"
+)
+# Files of tokenizers that are read by KerasHub, where tokenizer.json and vocab.txt are missing.
+OTHER_TOKENIZERS = ("vocab.json", "spiece.model", "sentencepiece.bpe.model")
 ACTIVATIONS = {"gelu": False, "gelu_new": True, "gelu_fast": True, "gelu_pytorch_tanh": True}
 
 
@@ -68,19 +76,20 @@ def load(source: str, *, weights: bool = True, dropout: float | None = None) -> 
             f"{what} cannot be loaded ({one_line(error, 160)}): give the name of a preset and connect to the network "
             "once, or a local folder of KerasHub or Hugging Face with safetensors"
         ) from None
-    inputs = inner.input if isinstance(inner.input, dict) else {}
-    if not {"token_ids", "padding_mask"} <= set(inputs) or not set(inputs) <= {
-        "token_ids",
-        "padding_mask",
-        "segment_ids",
-    }:
-        raise UserError(f"{what} is no text encoder: its inputs are {', '.join(inputs) or 'others'}")
+    found = [getattr(keras_hub.models, f"{family}Backbone", None) for family in FAMILIES]
+    families: Any = tuple(family for family in found if family)
+    if not isinstance(inner, families):
+        raise UserError(f"{what} is a {type(inner).__name__}; {READ}")
     if config is not None:
         _follow(inner, config, what)
-    vocabulary = _hugging_face_vocabulary(folder, config) if config is not None else _preset_vocabulary(location, what)
+        if weights and config["model_type"] == "roberta":
+            _add_token_types(inner, folder)
+    vocabulary = (
+        _hugging_face_vocabulary(folder, config, what) if config is not None else _preset_vocabulary(location, what)
+    )
     output = inner.output["sequence_output"] if isinstance(inner.output, dict) else inner.output
-    names = list(inputs)
-    plain = keras.Model([inputs[name] for name in names], output)
+    names = list(inner.input)
+    plain = keras.Model([inner.input[name] for name in names], output)
 
     ids = keras.Input((None,), dtype="int32", name="tokens")
     mask = ops.cast(ops.not_equal(ids, vocabulary.pad), "int32")
@@ -121,13 +130,26 @@ def _follow(model: keras.Model, config: dict[str, Any], what: str) -> None:
             layer.epsilon = epsilon
 
 
+def _add_token_types(model: keras.Model, folder: Path) -> None:
+    """Adds the token type of all tokens to the positions: a RoBERTa that was trained further has one, which KerasHub
+    leaves out (those of the authors are zeros)."""
+    from safetensors import safe_open
+
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "numpy") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no dictionary)
+                if name.endswith("embeddings.token_type_embeddings.weight"):
+                    positions = model.embeddings.position_embedding.position_embeddings
+                    positions.assign(positions + file.get_tensor(name)[0])
+
+
 @keras.saving.register_keras_serializable(package="pipelines")
 def gelu_tanh(x: Any) -> Any:
     """The approximate GELU; it has a name of its own because Keras saves activations by name."""
     return keras.activations.gelu(x, approximate=True)
 
 
-def _hugging_face_vocabulary(folder: Path, config: dict[str, Any]) -> Vocabulary:
+def _hugging_face_vocabulary(folder: Path, config: dict[str, Any], what: str) -> Vocabulary:
     """The tokenizer of the folder: tokenizer.json, or the vocab.txt of a BERT."""
     from tokenizers import Tokenizer
 
@@ -145,11 +167,16 @@ def _hugging_face_vocabulary(folder: Path, config: dict[str, Any]) -> Vocabulary
             )
     except Exception as error:  # the library raises plain exceptions
         raise UserError(f"tokenizer of the pretrained model in {folder} cannot be read: {one_line(error)}") from None
-    raise UserError(f"pretrained model in {folder} has no tokenizer: expected tokenizer.json or vocab.txt")
+    if any((folder / name).is_file() for name in OTHER_TOKENIZERS):
+        return _preset_vocabulary(str(folder.resolve()), what)
+    raise UserError(
+        f"pretrained model in {folder} has no tokenizer: expected tokenizer.json, vocab.txt, "
+        f"{', '.join(OTHER_TOKENIZERS)}"
+    )
 
 
 def _preset_vocabulary(location: str, what: str) -> Vocabulary:
-    from keras_hub.tokenizers import BytePairTokenizer, Tokenizer, WordPieceTokenizer
+    from keras_hub.tokenizers import BytePairTokenizer, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
     from tokenizers import ByteLevelBPETokenizer, processors
 
     try:
@@ -169,7 +196,17 @@ def _preset_vocabulary(location: str, what: str) -> Vocabulary:
             ("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]), add_prefix_space=False
         )
         return Vocabulary(ours, vocabulary["<pad>"])
-    raise UserError(
-        f"{what}: its tokenizer is a {type(theirs).__name__}; presets of BERT, DistilBERT, ELECTRA and RoBERTa are "
-        "read, and Hugging Face folders of BERT, DistilBERT and RoBERTa"
-    )
+    if isinstance(theirs, SentencePieceTokenizer) and hasattr(theirs, "pad_token_id"):
+        # Theirs may shift the numbers of its pieces, as fairseq does.
+        pieces = SentencePieceTokenizer.get_vocabulary(theirs)
+        try:
+            return sentence_pieces(
+                theirs.proto,
+                [theirs.token_to_id(piece) for piece in pieces],
+                start=theirs.start_token_id,
+                end=theirs.end_token_id,
+                pad=theirs.pad_token_id,
+            )
+        except ValueError as error:
+            raise UserError(f"{what}: its tokenizer is {error}") from None
+    raise UserError(f"{what}: its tokenizer is a {type(theirs).__name__}; {READ}")

@@ -15,9 +15,10 @@ class TextModelConfig:
 
     Args:
         builder: `ngrams` (linear over runs of words and characters, quick), `cnn` or `transformer` (small, over learned
-            subwords, or over words with `vectors`), `kerashub:PRESET_OR_FOLDER` (BERT, DistilBERT, ELECTRA or RoBERTa;
-            also a Hugging Face folder of a BERT, DistilBERT or RoBERTa), or my_module:function taking (vocabulary,
-            classes) and returning a Keras model from token numbers, padded with 0, to logits.
+            subwords, or over words with `vectors`), `kerashub:PRESET_OR_FOLDER` (ALBERT, BERT, DeBERTa-v3, DistilBERT,
+            ELECTRA, RoBERTa, RoFormer-v2, XLM-RoBERTa; also a Hugging Face folder that KerasHub reads), or
+            my_module:function taking (vocabulary, classes) and returning a Keras model from token numbers, padded with
+            0, to logits.
         length: Most tokens of a window (words, for `ngrams`); longer texts are cut into overlapping windows whose
             logits are averaged.
         overlap: Part of a window that the next one repeats.

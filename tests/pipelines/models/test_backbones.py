@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.data.vocabulary import wordpieces
+from pipelines.data.vocabulary import Vocabulary, sentence_pieces, wordpieces
 from pipelines.errors import UserError
-from pipelines.models import backbones
+from pipelines.inspect import explain_text
+from pipelines.models import backbones, text_models
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "film", "##s", "!", "cafe"]
 WIDTH, HEADS, LAYERS, INNER = 8, 2, 2, 16
@@ -131,6 +132,41 @@ BYTES = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "b": 
 MERGES = ["Ġ a", "a b"]
 
 
+SIZES = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16, "max_sequence_length": 40}
+# How the SentencePiece models of the families are trained.
+PIECES = {
+    "Albert": {
+        "pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "pad_piece": "<pad>",
+        "control_symbols": ["[CLS]", "[SEP]", "[MASK]"], "user_defined_symbols": ["(", ")", "€", "fil"],
+    },
+    "DebertaV3": {
+        "pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]",
+        "eos_piece": "[SEP]", "unk_piece": "[UNK]",
+    },
+    "XLMRoberta": {"unk_id": 0, "bos_id": 1, "eos_id": 2, "normalization_rule_name": "nmt_nfkc_cf"},
+}  # fmt: skip
+CORPUS = ["The quick brown fox jumped.", "A café (naïve) – 3.14 €!", "films and film's worth of films, again"]
+AWKWARD = [
+    "  The quick  (brown) films ", "日本 film 日本語 x", "ＦＵＬＬ ﬁne ⅷ ½ ﷺ", "a\tb\nc\u200bd", "▁a ▁", "👩‍👧 (€5.00)",
+    "[CLS] <s> </s> [SEP] <pad> <unk> [UNK] [MASK]", "مرحبا film", "e\u0301 naïve",
+]  # fmt: skip
+
+
+def sentence_piece_model(**options):
+    import io
+
+    import sentencepiece
+
+    proto = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS * 30),
+        model_writer=proto,
+        minloglevel=2,
+        **{"vocab_size": 90, "hard_vocab_limit": False, **options},
+    )
+    return proto.getvalue()
+
+
 def become(family, folder, weights):
     """Makes of the BERT in a folder, with its weights, one of its relatives with a tokenizer.json."""
     from safetensors.numpy import save_file
@@ -145,6 +181,12 @@ def become(family, folder, weights):
         config |= {"hidden_dropout_prob": 0.1, "pad_token_id": 1, "max_position_embeddings": 14}
     else:
         wordpieces(WORDS, lowercase=True)._tokenizer.save(str(folder / "tokenizer.json"))
+    if family == "xlm-roberta":
+        (folder / "tokenizer.json").unlink()
+        (folder / "sentencepiece.bpe.model").write_bytes(sentence_piece_model(**PIECES["XLMRoberta"]))
+        words = np.random.default_rng(1).normal(0, 1.5, (120, WIDTH))
+        weights["embeddings.word_embeddings.weight"] = words.astype(np.float32)
+        config |= {"vocab_size": 120, "pad_token_id": 1, "max_position_embeddings": 14}
     if family == "distilbert":
         config = {
             "model_type": "distilbert", "activation": "gelu", "vocab_size": len(WORDS), "n_layers": LAYERS,
@@ -154,28 +196,32 @@ def become(family, folder, weights):
     (folder / "vocab.txt").unlink()
     if family == "bert":
         return
-    weights["embeddings.token_type_embeddings.weight"][:] = 0  # they have none, or that of zeros
+    if family == "distilbert":
+        weights["embeddings.token_type_embeddings.weight"][:] = 0  # it has none
     stored = {}
     for name, values in weights.items():
         if family == "distilbert":
             old = next((old for old in DISTILLED if old in name), "")
             name = name.replace(old, DISTILLED.get(old, "")).replace("encoder.", "transformer.")
-        if family == "roberta" and "position" in name:  # its positions begin at 2
+        if "roberta" in family and "position" in name:  # its positions begin at 2
             values = np.concatenate([np.full((2, WIDTH), 99, np.float32), values])
-        if "pooler" not in name and "token_type" not in name:
-            stored[f"{family}.{name}"] = values
+        if "pooler" not in name and (family != "distilbert" or "token_type" not in name):
+            stored[f"{family.removeprefix('xlm-')}.{name}"] = values
     save_file(stored, folder / "model.safetensors", {"format": "pt"})
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "xlm-roberta"])
 def test_relatives_of_bert_with_a_tokenizer_of_their_own(bert, family):
     folder, weights = bert
     become(family, folder, weights)
     backbone = backbones.load(str(folder))
-    text, expected = ("ab a b", [0, 9, 8, 7, 6, 2]) if family == "roberta" else (TEXTS[0], [2, 4, 5, 6, 8, 3])
-    ids, rows = inputs(backbone.vocabulary, [text, "a"])
-    assert rows[0] == expected
-    assert (backbone.length, backbone.width, backbone.vocabulary.pad) == (12, WIDTH, int(family == "roberta"))
+    ids, rows = inputs(backbone.vocabulary, ["ab a b" if family == "roberta" else TEXTS[0], "a"])
+    if family == "xlm-roberta":
+        tokenizer = keras_hub.models.XLMRobertaTokenizer.from_preset(str(folder))
+        assert rows[0] == [0, *np.asarray(tokenizer(TEXTS[0])).tolist(), 2]
+    else:
+        assert rows[0] == ([0, 9, 8, 7, 6, 2] if family == "roberta" else [2, 4, 5, 6, 8, 3])
+    assert (backbone.length, backbone.width, backbone.vocabulary.pad) == (12, WIDTH, int("roberta" in family))
     epsilon = 1e-12 if family == "distilbert" else 1e-5
     for state, row in zip(ops.convert_to_numpy(backbone.model(ids, training=False)), rows, strict=True):
         np.testing.assert_allclose(state[: len(row)], reference(weights, row, epsilon), atol=1e-4)
@@ -208,11 +254,78 @@ def test_a_roberta_folder_reads_bytes(tmp_path):
     assert rows[0] == [0, *np.asarray(tokenizer("ab a b")).tolist(), 2]
 
 
-def test_other_tokenizers_are_refused(tmp_path):
-    vocabulary = {"<|endoftext|>": 0, **{token: number for token, number in BYTES.items() if number > 4}}
+@pytest.mark.parametrize("family", list(PIECES))
+def test_sentence_pieces_are_those_of_kerashub(tmp_path, family):
+    keras.utils.set_random_seed(0)
+    tokenizer = getattr(keras_hub.models, f"{family}Tokenizer")(proto=sentence_piece_model(**PIECES[family]))
+    sizes = {**SIZES, "vocabulary_size": 120, **({"embedding_dim": 4} if family == "Albert" else {})}
+    theirs = getattr(keras_hub.models, f"{family}Backbone")(**sizes)
+    theirs.save_to_preset(str(tmp_path / "preset"))
+    tokenizer.save_to_preset(str(tmp_path / "preset"))
+    backbone = backbones.load(str(tmp_path / "preset"))
+    vocabulary = Vocabulary.from_json(backbone.vocabulary.to_json())
+    assert (vocabulary.prefix, vocabulary.suffix) == ([tokenizer.start_token_id], [tokenizer.end_token_id])
+    assert vocabulary.pad == tokenizer.pad_token_id
+    generator = np.random.default_rng(0)
+    texts = ["".join(generator.choice(list("abcdefghi lmno  .,é日€()\n’'"), 40)).strip() for _ in range(50)]
+    for text, encoded in zip(AWKWARD + texts, vocabulary.encode(AWKWARD + texts), strict=True):
+        assert encoded.ids == np.asarray(tokenizer(text)).tolist(), text
+        # Together the places are the text; the first token can be the blank that SentencePiece puts before all.
+        places = [text[slice(*place)] for place in encoded.offsets]
+        first = vocabulary.tokens()[encoded.ids[0]] == "▁"
+        if text in texts:
+            assert "".join("".join(places[first:]).split()) == "".join(text.split())
+    ids, _ = inputs(vocabulary, ["The quick brown fox", "films"])
+    given = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": (ids != vocabulary.pad).astype("int32")}
+    states = theirs({name: given[name] for name in theirs.input})
+    expected = ops.convert_to_numpy(states["sequence_output"] if isinstance(states, dict) else states)
+    np.testing.assert_allclose(ops.convert_to_numpy(backbone.model(ids)), expected, atol=1e-5)
+
+
+def test_bytes_stand_for_unknown_pieces():
+    proto = sentence_piece_model(byte_fallback=True, vocab_size=400)
+    tokenizer = keras_hub.tokenizers.SentencePieceTokenizer(proto=proto)
+    numbers = range(tokenizer.vocabulary_size())
+    vocabulary = sentence_pieces(tokenizer.proto, numbers, start=1, end=2, pad=0)
+    for text, encoded in zip(AWKWARD, vocabulary.encode(AWKWARD), strict=True):
+        assert encoded.ids == np.asarray(tokenizer(text)).tolist(), text
+
+
+def test_other_sentence_pieces_are_refused():
+    with pytest.raises(ValueError, match="of the kind bpe, not unigram"):
+        sentence_pieces(sentence_piece_model(model_type="bpe"), [], start=1, end=2, pad=0)
+    with pytest.raises(ValueError, match="no model of SentencePiece"):
+        sentence_pieces(b"\xff", [], start=1, end=2, pad=0)
+
+
+@pytest.mark.parametrize("family", ["Bert", "Albert", "DebertaV3", "RoformerV2"])
+def test_explanations_of_an_encoder_add_up_to_the_difference_of_its_scores(tmp_path, family):
+    keras.utils.set_random_seed(1)
+    options = {"Albert": {"embedding_dim": 4}, "RoformerV2": {"head_size": 4}}.get(family, {})
+    sizes = {name: size for name, size in SIZES.items() if family != "RoformerV2" or name != "max_sequence_length"}
+    theirs = getattr(keras_hub.models, f"{family}Backbone")(vocabulary_size=120, dropout=0.0, **sizes, **options)
+    theirs.save_to_preset(str(tmp_path / "preset"))
+    if family in PIECES:
+        tokenizer = getattr(keras_hub.models, f"{family}Tokenizer")(proto=sentence_piece_model(**PIECES[family]))
+    else:
+        tokenizer = getattr(keras_hub.models, f"{family}Tokenizer")(vocabulary=[*WORDS, "[MASK]"], lowercase=True)
+    tokenizer.save_to_preset(str(tmp_path / "preset"))
+    backbone = backbones.load(str(tmp_path / "preset"))
+    model = text_models.pretrained(backbone, 2)
+    pad = backbone.vocabulary.pad
+    ids = ops.convert_to_tensor(inputs(backbone.vocabulary, ["a good film!"])[0])
+    embed, answer = explain_text.split(model)
+    found = explain_text.token_attributions(model, ids, [1], pad=pad, steps=64)
+    vectors = embed(ids)
+    np.testing.assert_allclose(ops.convert_to_numpy(answer(vectors, ids)), ops.convert_to_numpy(model(ids)), atol=1e-5)
+    nothing = embed(ops.full_like(ids, pad))
+    difference = ops.convert_to_numpy(answer(vectors, ids) - answer(nothing, ids))[0, 1]
+    np.testing.assert_allclose(found.sum(), difference, rtol=0.02, atol=2e-3)
+
+
+def test_decoders_and_other_models_are_refused(tmp_path):
     keras_hub.models.GPT2Backbone(10, 1, 2, 8, 16, max_sequence_length=10).save_to_preset(str(tmp_path / "preset"))
-    keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=MERGES).save_to_preset(str(tmp_path / "preset"))
-    with pytest.raises(UserError, match="GPT2Tokenizer; presets of BERT, DistilBERT, ELECTRA and RoBERTa are read"):
+    with pytest.raises(UserError, match="is a GPT2Backbone; encoders are read: presets of ALBERT, BERT"):
         backbones.load(str(tmp_path / "preset"))
 
 
