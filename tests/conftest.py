@@ -3,6 +3,10 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores: threads of one operation would wait for each other.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(name, "1")
 
 import numpy as np
 import pytest
@@ -10,9 +14,10 @@ from PIL import Image
 
 
 @pytest.fixture(autouse=True, scope="session")
-def arrays_without_tuning():
-    """A bare `fit` of arrays reads them without tf.data's automatic tuning: its thread can hold up the end of an epoch
-    for half a minute, however few the batches."""
+def quick_tensorflow():
+    """Graphs run as they are traced, since the tests compile a lot and compute little (runs in processes of their own
+    keep TensorFlow's rewriting of graphs); and a bare `fit` of arrays reads them without tf.data's automatic tuning,
+    whose thread can hold up the end of an epoch for half a minute, however few the batches."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -21,6 +26,7 @@ def arrays_without_tuning():
     import tensorflow as tf
     from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     tuned, options = ArrayDataAdapter.get_tf_dataset, tf.data.Options()
     options.autotune.enabled = False
     ArrayDataAdapter.get_tf_dataset = lambda adapter: tuned(adapter).with_options(options)

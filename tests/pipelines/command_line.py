@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
+import keras
 import numpy as np
 
 from pipelines.engine.run_dir import RunDir, load_model
@@ -46,13 +47,33 @@ def _run_here(task, argv, cwd, stdin):
     before = os.getcwd()
     os.chdir(cwd)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch("sys.stdin", given):
+        with (
+            _rewritten_graphs(),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch("sys.stdin", given),
+        ):
             import_module(f"pipelines.{task}").TASK.main(argv)
     except SystemExit as end:
         code = end.code or 0
     finally:
         os.chdir(before)
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _rewritten_graphs():
+    """TensorFlow rewrites graphs as in a process of its own, where the run was trained, so that all digits agree."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def check_killed_run(task, *options, cwd):
