@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine import classification, table_linear, table_number, table_survival, table_two_classes
+from pipelines.engine import classification, table_costs, table_linear, table_number, table_survival, table_two_classes
 from pipelines.engine.report import Block, Headline, Section, Table, Text
 from pipelines.engine.table_predict import answers
 from pipelines.engine.table_sections import (
@@ -21,7 +21,7 @@ from pipelines.engine.table_sections import (
     subgroups,
     subgroups_of_two,
 )
-from pipelines.engine.table_task import decisions, judged
+from pipelines.engine.table_task import costs_of, decisions, judged
 from pipelines.engine.train import Assessment
 from pipelines.inspect import binary, decide
 
@@ -77,8 +77,10 @@ def _classes(
     result = classification.classification(part.values, p, target.classes, decided=decided, **boot)
     metrics: dict[str, Any] = {"test": result.to_json()}
     sections: list[Section] = []
-    two = len(target.classes) == 2
+    two, costs = len(target.classes) == 2, costs_of(config, target.classes)
+    made = {} if costs is None else table_costs.numbers(config, result, costs, groups)
     if two:
+        assert costs is not None
         boot["specificity"] = config.decide.specificity
         ours = binary.discrimination(part.values, p[:, 1], **boot)
         estimates = ours.estimates()
@@ -88,8 +90,8 @@ def _classes(
             metrics["linear"] = {name: e.to_json() for name, e in theirs.estimates().items()}
         names = drawn(config, groups)
         sections.append(table_two_classes.beside_linear(ours, theirs, target.classes[1], len(part), names))
-        made = metrics["decision"] = table_two_classes.decision_numbers(config, part.values, p, learned, groups)
-        sections.append(table_two_classes.decision(config, part.values, p, learned, target.classes, made))
+        made |= table_two_classes.decision_numbers(config, part.values, p, learned, groups)
+        sections.append(table_two_classes.decision(config, result, costs, made))
         if medical:
             sections.append(table_two_classes.clinical(config, part.values, p[:, 1], groups))
         else:
@@ -103,21 +105,28 @@ def _classes(
     else:
         headline = classification.headline(result)
         if linear is not None:
+            boot["decided"] = decide.chosen(learned, linear)
             other = classification.classification(part.values, linear, target.classes, **boot)
             metrics["linear"] = {name: e.to_json() for name, e in other.metrics.items()}
             rows = [(n.replace("_", " "), str(e), str(other.metrics[n])) for n, e in result.metrics.items()]
             sections.append(Section("Beside a linear model", [Table(("score", "network", "linear model"), rows)]))
+        if costs is not None:
+            headline.insert(0, table_costs.headline(made))
+            sections.append(table_costs.section(result, costs, made))
         by_group = subgroups(
             config, data, ("accuracy",), lambda mask: (str(share(config, decided == part.values, mask, groups)),)
         )
+    if made:
+        metrics["decision"] = made
     sections += [] if by_group is None else [by_group]
     sections.append(_certainty(config, part.values, p, decided, learned, groups, metrics))
     scores = classification.scores(result)
+    if made:
+        rule = "the class of the least expected cost"
+        if two:
+            rule = f"{target.classes[1]!r} from a probability of {learned['threshold']:.3f} on"
+        scores.blocks.insert(0, Text(f"Accuracy, F1, the classes and the matrix are those of the decisions: {rule}."))
     if two:
-        scores.blocks.insert(0, Text(
-            f"Accuracy, F1, the classes and the matrix are those of the decisions: {target.classes[1]!r} from a "
-            f"probability of {learned['threshold']:.3f} on."
-        ))  # fmt: skip
         scores.blocks[:] = [
             table_two_classes.calibration(part.values, p[:, 1], target.classes[1])
             if getattr(block, "name", None) == "reliability"

@@ -165,7 +165,7 @@ def cross_validation(
         data: Data.
         values: Targets (N, ...) of the rows that were judged.
         got: The answers to them, each of the copy that left the row out.
-        learned: What was learned on them; of it only the classes' weights are used here.
+        learned: What was learned on them; of it only the classes' weights and the costs are used here.
     """
     if data.folds is None:
         return None
@@ -173,12 +173,13 @@ def cross_validation(
     if target.problem == "classes":
         p = decide.apply({**learned, "temperature": 1.0, "isotonic": None}, got)
         two = len(target.classes) == 2
+        decided = decide.chosen(learned, p)
 
         def scores(rows: np.ndarray) -> dict[str, float]:
             likely = np.maximum(p[rows, values[rows]], 1e-15)
             mixed = 0 < values[rows].sum() < rows.sum()
             area = float(roc_auc_score(values[rows], p[rows, 1])) if two and mixed else np.nan
-            right = {"roc_auc": area} if two else {"accuracy": float((p[rows].argmax(1) == values[rows]).mean())}
+            right = {"roc_auc": area} if two else {"accuracy": float((decided[rows] == values[rows]).mean())}
             return {**right, "log_loss": -float(np.log(likely).mean())}
     elif target.problem == "number":
         errors = np.square(numbers(got, target) - values)

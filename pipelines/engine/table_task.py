@@ -66,9 +66,16 @@ def load_data(config: TableConfig, samples: Samples) -> TableParts:
     from pipelines.data.table_stream import is_large
     from pipelines.data.tables import load_tables
     from pipelines.errors import UserError
+    from pipelines.inspect import costs
 
     if config.fit.imbalance == "focal":
         raise UserError("fit.imbalance focal is not for tables: take weights, effective-number or oversample")
+    options, usual = config.decide, type(config)().decide
+    if options.costs is not None and (options.miss, options.alarm) != (usual.miss, usual.alarm):
+        raise UserError("decide.costs holds all costs: leave out decide.miss and decide.alarm")
+    if isinstance(options.costs, str):
+        # From here on, and in the run's config.yaml, the costs themselves: nothing needs the file any more.
+        options.costs = costs.read(options.costs)
     if is_large(config.data, config.data.source):
         # So many rows need no copies that leave some out.
         config.model.folds, config.model.ensemble = False, 1
@@ -77,6 +84,10 @@ def load_data(config: TableConfig, samples: Samples) -> TableParts:
     config.model.folds = config.model.folds and not (folds and data.folds is None)
     if config.fit.imbalance != "none" and data.target.problem != "classes":
         raise UserError(f"fit.imbalance {config.fit.imbalance} needs classes, but {data.target.columns[0]} is none")
+    if options.costs is not None:
+        if data.target.problem != "classes":
+            raise UserError(f"decide.costs needs classes, but {data.target.columns[0]} is none")
+        costs.matrix(options.costs, data.target.classes)
     if config.decide.calibration == "isotonic" and len(data.target.classes) != 2:
         raise UserError("decide.calibration isotonic is for two classes: take temperature or none")
     known = data.test.with_aside()
@@ -256,8 +267,8 @@ def decisions(config: TableConfig, data: TableParts, part: TablePart, got: np.nd
     options = config.decide
     if data.target.problem == "classes":
         return decide.fit(
-            got, part.values, kind=options.calibration, miss=options.miss, alarm=options.alarm,
-            coverage=options.coverage, weights=class_factors(config, data),
+            got, part.values, kind=options.calibration, coverage=options.coverage,
+            costs=costs_of(config, data.target.classes), weights=class_factors(config, data),
         )  # fmt: skip
     if data.target.problem == "survival":
         return {}
@@ -265,6 +276,18 @@ def decisions(config: TableConfig, data: TableParts, part: TablePart, got: np.nd
     # The order statistic of split conformal prediction (Lei et al., 2018).
     rank = min(int(np.ceil((len(errors) + 1) * options.coverage)), len(errors))
     return {"half_width": np.sort(errors, axis=0)[rank - 1].tolist(), "coverage": options.coverage}
+
+
+def costs_of(config: TableConfig, classes: Sequence[str]) -> np.ndarray | None:
+    """Costs (K, K) of the true classes (rows) and those decided for; None where all mistakes are to cost the same."""
+    import numpy as np
+
+    from pipelines.inspect import costs
+
+    options = config.decide
+    if isinstance(options.costs, dict):
+        return costs.matrix(options.costs, classes)
+    return np.array([[0, options.alarm], [options.miss, 0]]) if len(classes) == 2 else None
 
 
 def judged(data: TableParts, model: Any) -> tuple[TablePart, np.ndarray]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine import figures
+from pipelines.engine import figures, table_costs
 from pipelines.engine.report import Picture, Section, Table, Text
 from pipelines.engine.table_sections import share
 from pipelines.inspect import binary
@@ -15,6 +15,7 @@ from pipelines.inspect.calibration import reliability_of_positive
 from pipelines.metrics import Estimate
 
 if TYPE_CHECKING:
+    from pipelines.engine.evaluate import Classification
     from pipelines.engine.table_config import TableConfig
 
 
@@ -45,9 +46,7 @@ def decision_numbers(
     learned: Mapping[str, Any],
     groups: np.ndarray | None,
 ) -> dict[str, Any]:
-    options = config.decide
-    costs = {"miss": options.miss, "alarm": options.alarm}
-    found = binary.cost(labels, p[:, 1], np.array([learned["threshold"], 0.5, -1.0, 2.0]), **costs)
+    """The threshold and what it comes to."""
     said = p[:, 1] >= learned["threshold"]
     positive = labels == 1
     among = {
@@ -55,40 +54,33 @@ def decision_numbers(
         "positive_predictive_value": said, "negative_predictive_value": ~said,
     }  # fmt: skip
     rates = {name: share(config, said == positive, rows, groups) for name, rows in among.items()}
-    return {
-        "threshold": learned["threshold"],
-        "cost": dict(zip(("at_threshold", "at_one_half", "all_positive", "all_negative"), found.tolist(), strict=True)),
-        **{name: estimate.to_json() for name, estimate in rates.items()},
-    }
+    return {"threshold": learned["threshold"], **{name: estimate.to_json() for name, estimate in rates.items()}}
 
 
-def decision(
-    config: TableConfig,
-    labels: np.ndarray,
-    p: np.ndarray,
-    learned: Mapping[str, Any],
-    classes: Sequence[str],
-    made: Mapping[str, Any],
-) -> Section:
-    options, costs = config.decide, made["cost"]
+def decision(config: TableConfig, result: Classification, costs: np.ndarray, made: Mapping[str, Any]) -> Section:
+    positive = result.classes[1]
     thresholds = np.linspace(0.005, 0.995, 199)
-    curve = binary.cost(labels, p[:, 1], thresholds, miss=options.miss, alarm=options.alarm)
+    curve = binary.cost(result.labels, result.probabilities[:, 1], thresholds, costs)
+    options = "--decide.miss and --decide.alarm" if config.decide.costs is None else "--decide.costs"
     text = (
-        f"To miss a {classes[1]!r} costs {options.miss:g}, a false alarm {options.alarm:g} (--decide.miss and "
-        f"--decide.alarm): a row is taken for {classes[1]!r} from a probability of {learned['threshold']:.3f} on. That "
-        f"costs {costs['at_threshold']:.4f} a row on the test part; {costs['at_one_half']:.4f} from one half on, "
-        f"{costs['all_negative']:.4f} if all are taken for {classes[0]!r}, {costs['all_positive']:.4f} if none is."
+        f"To miss a {positive!r} costs {costs[1, 0]:g}, a false alarm {costs[0, 1]:g} ({options}): a row is taken for "
+        f"{positive!r} from a probability of {made['threshold']:.3f} on."
     )
     rates = [
         (name.replace("_", " "), str(Estimate(*(float("nan") if v is None else v for v in made[name].values()))))
         for name in ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
     ]
     figure = figures.lines(
-        {"cost a row": (thresholds, curve)}, "threshold", "cost", marks={"threshold taken": learned["threshold"]}, low=0
+        {"cost a row": (thresholds, curve)},
+        "threshold",
+        "cost",
+        marks={"threshold taken": made["threshold"]},
+        low=min(0, float(curve.min())),
     )
     return Section(
         "Decision",
-        [Text(text), Table(("at the threshold", "value and 95 % interval"), rates),
+        [Text(text), *table_costs.tables(result, costs, made),
+         Table(("at the threshold", "value and 95 % interval"), rates),
          Picture("cost", figure, "Mean cost of a test row at each threshold.", "Cost against threshold")],
     )  # fmt: skip
 

@@ -135,10 +135,11 @@ def net_benefit_interval(
     return low, high
 
 
-def cost(labels: np.ndarray, p: np.ndarray, thresholds: np.ndarray, *, miss: float, alarm: float) -> np.ndarray:
-    """Mean cost of a row at each threshold, (T,)."""
+def cost(labels: np.ndarray, p: np.ndarray, thresholds: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Mean cost of a row at each threshold, (T,), by the costs (2, 2) of the true class and the one decided for."""
     above = p[:, None] >= thresholds
-    return miss * (~above & (labels[:, None] == 1)).mean(0) + alarm * (above & (labels[:, None] == 0)).mean(0)
+    shares = [[(said & (labels[:, None] == true)).mean(0) for said in (~above, above)] for true in (0, 1)]
+    return np.einsum("ij,ijt->t", costs, shares)
 
 
 def wilson(hits: int, number: int) -> Estimate:

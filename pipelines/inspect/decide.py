@@ -56,9 +56,8 @@ def fit(
     labels: np.ndarray,
     *,
     kind: str,
-    miss: float,
-    alarm: float,
     coverage: float,
+    costs: np.ndarray | None = None,
     weights: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What is learned on rows that the model has not learned from, in JSON's own types.
@@ -71,22 +70,24 @@ def fit(
         log_p: float (N, K) logits or log-probabilities.
         labels: int (N,).
         kind: `temperature`, `isotonic` or `none`.
-        miss: Cost of a missed positive.
-        alarm: Cost of a false alarm.
         coverage: Wanted share of the conformal sets that hold the true class.
+        costs: float (K, K): entry (i, j) is the cost of deciding for class j where i is true. By default all mistakes
+            cost the same.
         weights: float (K,): how many times each class counted in training; once by default.
 
     Returns:
         `prior`, logarithms of the weights (or none), `temperature`, `isotonic` (or none), `threshold` of the positive
-        class (Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001), and `conformal`: the least probability
-        of a class in the set of possible ones (Sadinle et al., "Least Ambiguous Set-Valued Classifiers", JASA 2019).
+        class of two, `costs` of more classes (or none; Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI
+        2001), and `conformal`: the least probability of a class in the set of possible ones (Sadinle et al., "Least
+        Ambiguous Set-Valued Classifiers", JASA 2019).
     """
     two = log_p.shape[1] == 2
     learned: dict[str, Any] = {"prior": None if weights is None else np.log(weights).tolist()}
     log_p = _without_prior(learned, log_p)
     learned["temperature"] = temperature(log_p, labels) if kind == "temperature" else 1.0
     learned["isotonic"] = isotonic(softmax(log_p, axis=1)[:, 1], labels) if kind == "isotonic" and two else None
-    learned["threshold"] = alarm / (alarm + miss) if two else None
+    learned["threshold"] = _threshold(1 - np.eye(2) if costs is None else costs) if two else None
+    learned["costs"] = None if two or costs is None else costs.tolist()
     p = _calibrated(learned, log_p)
     scores = np.sort(p[np.arange(len(labels)), labels])
     # The share of rows below the bound is at most 1 - coverage, with the correction for a finite sample.
@@ -121,6 +122,12 @@ def _calibrated(learned: Mapping[str, Any], log_p: np.ndarray) -> np.ndarray:
     return p
 
 
+def _threshold(costs: np.ndarray) -> float:
+    """Probability of the second of two classes from which on to decide for it costs no more than for the first."""
+    alarm, miss = costs[0, 1] - costs[0, 0], costs[1, 0] - costs[1, 1]
+    return float(alarm / (alarm + miss))
+
+
 def possible(learned: Mapping[str, Any], p: np.ndarray) -> np.ndarray:
     """Boolean (N, K): the classes that the conformal set holds; the most probable one always is among them.
 
@@ -146,7 +153,8 @@ def unsure(held: np.ndarray, decided: np.ndarray) -> np.ndarray:
 
 
 def chosen(learned: Mapping[str, Any], p: np.ndarray) -> np.ndarray:
-    """int (N,): the class decided for, by the threshold where there are two."""
-    if learned["threshold"] is None:
-        return p.argmax(1)
-    return (p[:, 1] >= learned["threshold"]).astype(np.int64)
+    """int (N,): the class decided for: by the threshold of two, the least expected cost, or the highest probability."""
+    if learned["threshold"] is not None:
+        return (p[:, 1] >= learned["threshold"]).astype(np.int64)
+    costs = learned.get("costs")  # runs of before have none
+    return p.argmax(1) if costs is None else (p @ np.array(costs)).argmin(1)

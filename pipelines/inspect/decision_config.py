@@ -18,6 +18,10 @@ class DecisionConfig:
             not.
         miss: Cost of a row of the positive class that is not found.
         alarm: Cost of a row of the negative class that is taken for positive.
+        costs: CSV of what each decision costs, of two classes in the place of miss and alarm: the first row and the
+            first column name the classes, a row for each true one and a column for each decided for; or such a mapping
+            of mappings. The class of the least expected cost is taken; without costs, of more than two classes the
+            most probable one.
         coverage: Share of rows whose true class the set of possible classes is to hold; a row whose set is not
             just the class decided for is called unsure.
         specificity: Share of the negative class that must stay unalarmed where sensitivity is reported.
@@ -28,6 +32,7 @@ class DecisionConfig:
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
     miss: float = 1.0
     alarm: float = 1.0
+    costs: str | dict[str, dict[str, float]] | None = None
     coverage: float = 0.9
     specificity: float = 0.95
     subgroups: list[str] = field(default_factory=list)

@@ -83,6 +83,10 @@ def test_scores_are_those_of_the_predictions(trained):
     )
     assert scores["test"]["binary"]["roc_auc"]["value"] > 0.75
     assert scores["linear"]["roc_auc"]["value"] > 0.75
+    costs = scores["decision"]["cost"]
+    missed, alarms = labels & (rows["decision"] == "good"), ~labels & (rows["decision"] == "bad")
+    assert costs["decided"]["value"] == pytest.approx((5 * missed + alarms).mean())
+    assert costs["single_class"]["value"] == pytest.approx(min(5 * labels.mean(), (~labels).mean()))
     threshold = json.loads((run / "spec.json").read_text())["decisions"]["threshold"]
     assert threshold == pytest.approx(1 / 6)
     assert (rows["decision"] == "bad").tolist() == (rows["p_bad"] >= threshold).tolist()
@@ -249,6 +253,62 @@ def test_killed_runs_end_with_the_same_weights(tmp_path):
     assert specs[0] == specs[1]
 
 
+COSTS = pd.DataFrame([[0, 1, 2], [9, 0, 3], [30, 6, -1]], *[[f"class_{i}" for i in range(3)]] * 2)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A run of three classes whose mistakes cost differently; the file of the costs is gone."""
+    folder = tmp_path_factory.mktemp("several")
+    COSTS[["class_2", "class_0", "class_1"]].to_csv(folder / "costs.csv")
+    done = cli("--data", "sklearn:wine", "--costs", "costs.csv", *QUICK, "--run.name", "one", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "mean cost of a row" in done.stdout
+    (folder / "costs.csv").unlink()
+    return folder / "runs" / "finance" / "one"
+
+
+def test_decisions_of_several_classes_are_of_least_cost(several):
+    rows = pd.read_csv(several / "predictions.csv")
+    metrics = json.loads((several / "metrics.json").read_text())
+    p = rows[[f"p_{name}" for name in COSTS]].to_numpy()
+    expected = [min(COSTS, key=lambda name: float(COSTS[name] @ row)) for row in p]
+    likely = COSTS.columns[p.argmax(1)]
+    assert rows["decision"].tolist() == rows["predicted"].tolist() == expected
+    assert (likely != expected).any()
+    matrix = sk.confusion_matrix(rows["label"], rows["decision"], labels=COSTS.columns)
+    assert metrics["test"]["confusion"] == matrix.tolist()
+    scores = metrics["test"]["metrics"]
+    assert scores["accuracy"]["value"] == pytest.approx((rows["label"] == rows["decision"]).mean())
+    assert scores["macro_f1"]["value"] == pytest.approx(sk.f1_score(rows["label"], rows["decision"], average="macro"))
+    made, single = metrics["decision"]["cost"], {name: COSTS.loc[rows["label"], name].mean() for name in COSTS}
+    for name, decided in (("decided", expected), ("most_probable", likely)):
+        costs = [COSTS.loc[a, b] for a, b in zip(rows["label"], decided, strict=True)]
+        assert made[name]["value"] == pytest.approx(np.mean(costs))
+        assert made[name]["low"] <= np.mean(costs) <= made[name]["high"]
+    assert made["single_class"]["value"] == pytest.approx(min(single.values()))
+    assert metrics["decision"]["single_class"] == min(single, key=single.get)
+    report = (several / "report.html").read_text()
+    for words in (f"30 × {matrix[2, 0]}", "taken for class_2", "decisions: the class of the least expected cost"):
+        assert words in report, words
+
+
+def test_costs_need_their_file_no_more(several, tmp_path):
+    from sklearn.datasets import load_wine
+
+    known = pd.read_csv(several / "predictions.csv")
+    index = [int(name.split()[1]) for name in known["sample"]]
+    load_wine(as_frame=True).data.iloc[index].to_csv(tmp_path / "new.csv", index=False)
+    done = cli("predict", several, "new.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(io.StringIO(done.stdout))
+    assert rows["label"].tolist() == known["decision"].tolist()
+    assert (rows["unsure"] == (rows["possible"] != rows["label"])).all()
+    assert cli("evaluate", several, cwd=several.parents[2]).returncode == 0
+    before, after = (json.loads((several / name).read_text()) for name in ("metrics.json", "evaluation.json"))
+    assert after["decision"] == before["decision"]
+
+
 HEADER = b"income,job,target\n"
 ROWS = b"".join(b"%d,%s,%d\n" % (i * 7 % 100, b"ab"[i % 2 : i % 2 + 1], i % 3 == 0) for i in range(60))
 BROKEN = [
@@ -267,6 +327,13 @@ BROKEN = [
     (["--ensemble", "1"], None, "model.ensemble must be at least 2"), (["--members", "0"], None, "model.members"),
     (["--model.dropout", "1"], None, "model.dropout"), (["--model.embedding", "none_"], None, "one of piecewise, periodic, none"),
     (["--decide.miss", "0"], None, "decide.miss"), (["--coverage", "1"], None, "decide.coverage"),
+    (["--decide.costs", "nowhere.csv"], None, "decide.costs not found: nowhere.csv"),
+    (["--decide.costs", "t.csv"], None, "the cost of 'job' where '0' is true must be a number, got 'a'"),
+    (["--decide.costs", "nowhere.csv", "--decide.miss", "2"], None, "decide.costs holds all costs: leave out decide.miss"),
+    (["--decide.costs", "{0: {0: 0, 1: 1}}"], None, "decide.costs has no row for the class '1'"),
+    (["--decide.costs", "{0: {0: 0, 1: 1}, 1: {0: 1, yes: 0}}"], None, "decide.costs: there is no class"),
+    (["--decide.costs", "{0: {0: 0, 1: 1}, 1: {0: 1, 1: 1}}"], None, "to take '1' for '0' must cost more than 1"),
+    (["--decide.costs", "{0: {0: 0}}", "--data.target", "income", "--data.problem", "number"], None, "decide.costs needs classes, but income"),
     (["--calibration", "plat"], None, "one of temperature, isotonic, none"), (["--model.bins", "1"], None, "model.bins"),
     (["--data", "nowhere.csv"], None, "not found"), (["--data", "sklearn:"], None, "needs a name, such as sklearn:wine"),
     (["--data", "sklearn:nothing"], None, "sklearn:nothing is unknown"), (["--data", "t.xlsx"], b"x", "must be one of .csv"),

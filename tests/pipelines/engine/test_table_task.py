@@ -68,7 +68,7 @@ def test_probabilities_and_decisions_are_those_of_the_true_shares(kind):
     assert p[:, 1].mean() == pytest.approx(labels.mean(), rel=0.15)
     expected = plain.fitted.predict_proba(data.test.x)
     assert log_loss(labels, p) == pytest.approx(log_loss(labels, expected), abs=0.004)
-    costs = [binary.cost(labels, q[:, 1], np.array([1 / 6]), miss=5, alarm=1)[0] for q in (p, expected)]
+    costs = [binary.cost(labels, q[:, 1], np.array([1 / 6]), np.array([[0, 1], [5, 0]]))[0] for q in (p, expected)]
     assert costs[0] == pytest.approx(costs[1], rel=0.1)
     raw = decide.apply({**learned, "prior": None}, answers(model, data.test.x))
     assert raw[:, 1].mean() > 1.5 * labels.mean()
@@ -154,7 +154,7 @@ def test_scores_by_fold_are_scikit_learns():
     part = data.pooled()
     p = expit(np.random.default_rng(0).normal(size=len(part)) + 2 * part.values - 2)
     got = np.log(np.stack([1 - p, p], 1))
-    _, found = table_sections.cross_validation(config, data, part.values, got, {"prior": None})
+    _, found = table_sections.cross_validation(config, data, part.values, got, {"prior": None, "threshold": 0.5})
     for fold in range(3):
         rows = data.folds == fold
         assert found["roc_auc"]["folds"][fold] == pytest.approx(roc_auc_score(part.values[rows], p[rows]))

@@ -66,8 +66,9 @@ def test_net_benefit_by_hand():
 
 
 def test_cost_by_hand():
-    costs = binary.cost(np.array([1, 0, 1, 0]), np.array([0.9, 0.6, 0.3, 0.1]), np.array([0.5, 2.0]), miss=5, alarm=1)
-    np.testing.assert_allclose(costs, [(5 + 1) / 4, 10 / 4])
+    labels, p, costs = np.array([1, 0, 1, 0]), np.array([0.9, 0.6, 0.3, 0.1]), np.array([[0.5, 1], [5, 0.25]])
+    found = binary.cost(labels, p, np.array([0.5, 2.0]), costs)
+    np.testing.assert_allclose(found, [(0.25 + 1 + 5 + 0.5) / 4, (5 + 0.5 + 5 + 0.5) / 4])
 
 
 def test_wilson_is_that_of_scipy():

@@ -10,6 +10,7 @@ from pipelines.inspect import decide
 
 generator = np.random.default_rng(0)
 LOGITS = generator.normal(size=4000)
+FIVE = np.array([[0, 1], [5, 0]])  # to miss a positive costs five
 LABELS = (generator.uniform(size=4000) < expit(LOGITS)).astype(int)
 
 
@@ -18,7 +19,7 @@ def two(logits):
 
 
 def fit(log_p, labels, **options):
-    return decide.fit(log_p, labels, **{"kind": "temperature", "miss": 1.0, "alarm": 1.0, "coverage": 0.9, **options})
+    return decide.fit(log_p, labels, **{"kind": "temperature", "coverage": 0.9, **options})
 
 
 def test_temperature_is_found():
@@ -44,7 +45,7 @@ def test_isotonic_is_scikit_learns():
 
 
 def test_threshold_is_that_of_least_cost():
-    learned = fit(two(LOGITS), LABELS, miss=5.0, alarm=1.0)
+    learned = fit(two(LOGITS), LABELS, costs=FIVE)
     assert learned["threshold"] == pytest.approx(1 / 6)
     p = np.stack([1 - expit(LOGITS), expit(LOGITS)], 1)
     costs = []
@@ -53,6 +54,23 @@ def test_threshold_is_that_of_least_cost():
         costs.append(5 * (~said & (LABELS == 1)).mean() + (said & (LABELS == 0)).mean())
     assert costs[0] == min(costs)
     np.testing.assert_array_equal(decide.chosen(learned, p), p[:, 1] >= 1 / 6)
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_decisions_are_those_of_the_least_expected_cost(number):
+    log_p = log_softmax(2 * generator.normal(size=(300, number)), axis=1)
+    costs = generator.uniform(1, 20, (number, number))
+    costs[np.diag_indices(number)] = generator.uniform(-1, 1, number)  # to be right may cost or bring something too
+    learned = fit(log_p, generator.integers(0, number, 300), costs=costs)
+    assert json.loads(json.dumps(learned)) == learned
+    p = decide.apply(learned, log_p)
+    classes = range(number)
+    expected = [min(classes, key=lambda j: sum(row[i] * costs[i, j] for i in classes)) for row in p]
+    assert decide.chosen(learned, p).tolist() == expected
+    assert (p.argmax(1) != expected).any()
+    if number > 2:
+        np.testing.assert_array_equal(decide.chosen(fit(log_p, np.zeros(300, int)), p), p.argmax(1))
+        np.testing.assert_array_equal(decide.chosen({"threshold": None}, p), p.argmax(1))  # of runs of before
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.99])
@@ -77,7 +95,7 @@ def test_no_set_is_empty_and_decisions_outside_of_it_are_unsure():
     """A model that is nearly always right, and costs for which one row in five is taken for the other class."""
     sharp = 8 * LOGITS
     labels = (generator.uniform(size=4000) < expit(sharp)).astype(int)
-    learned = fit(two(sharp), labels, coverage=0.7, miss=5.0)
+    learned = fit(two(sharp), labels, coverage=0.7, costs=FIVE)
     p = decide.apply(learned, two(sharp))
     assert (p.max(1) < learned["conformal"]).any()  # where the sets would be empty
     held = decide.possible(learned, p)
