@@ -8,7 +8,8 @@ The update of all weights of a network is timed alone, compiled as in `fit`, wit
 what it adds to a whole training step of that network with batches of 128. Adam is measured anew beside each
 optimizer, in turns: the median of the ratios counts. Memory is that of all tensors in the optimizer's state after a
 step, in bytes for each weight that it trains: 8 are two numbers in float32. The others' optimizers are as they come,
-but for Shampoo's roots, which are computed as often as ours, and kernels, which Muon takes as matrices, as ours does.
+but for Shampoo's roots, which are computed as often as ours, and kernels, which Muon takes as matrices, as ours does;
+SOAP and Shampoo keep a matrix for each axis of a kernel there, where ours have two for the matrix that it is.
 """
 
 from __future__ import annotations
