@@ -1,12 +1,15 @@
 """What one update costs, and how much memory: every optimizer against Keras's Adam, and against others' packages.
 
-    python benchmarks/optimizer_cost.py                       # TensorFlow
-    KERAS_BACKEND=jax python benchmarks/optimizer_cost.py     # and against optax
-    KERAS_BACKEND=torch python benchmarks/optimizer_cost.py   # and against pytorch_optimizer
+    python benchmarks/optimizer_cost.py                                             # TensorFlow
+    OPENBLAS_NUM_THREADS=1 KERAS_BACKEND=jax python benchmarks/optimizer_cost.py    # and against optax
+    KERAS_BACKEND=torch python benchmarks/optimizer_cost.py                         # and against pytorch_optimizer
 
 The update of all weights of a network is timed alone, compiled as in `fit`, with gradients that lie ready; `share` is
 what it adds to a whole training step of that network with batches of 128. Adam is measured anew beside each
-optimizer, in turns: the median of the ratios counts. Memory is that of the optimizer's variables, in numbers a weight.
+optimizer, in turns: the median of the ratios counts. Memory is that of all tensors in the optimizer's state after a
+step, in bytes for each weight that it trains: 8 are two numbers in float32. The others' optimizers are as they come,
+but for Shampoo's roots, which are computed as often as ours, and kernels, which Muon takes as matrices, as ours does;
+SOAP and Shampoo keep a matrix for each axis of a kernel there, where ours have two for the matrix that it is.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import argparse
 import importlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -24,19 +27,21 @@ import numpy as np
 from optimizers import registry
 
 Update = Callable[[], None]
+Memory = Callable[[], float]  # bytes a weight, once a step was made
 PEERS = {
     "jax": {
         "adam": "optax:adam", "adabelief": "optax:adabelief", "adan": "optax:adan", "radam": "optax:radam",
         "ademamix": "optax.contrib:ademamix", "prodigy": "optax.contrib:prodigy", "lion": "optax:lion",
-        "conv-muon": "optax.contrib:muon",
+        "schedule-free": "optax.contrib:schedule_free_adamw", "conv-muon": "optax.contrib:muon",
     },
     "torch": {
         "adam": "torch.optim:Adam", "radam": "torch.optim:RAdam", "adabelief": "pytorch_optimizer:AdaBelief",
         "adan": "pytorch_optimizer:Adan", "ademamix": "pytorch_optimizer:AdEMAMix", "soap": "pytorch_optimizer:SOAP",
         "prodigy": "prodigyopt:Prodigy", "schedule-free": "schedulefree:AdamWScheduleFree",
-        "conv-muon": "torch.optim:Muon",
+        "shampoo": "pytorch_optimizer:ScalableShampoo", "conv-muon": "torch.optim:Muon",
     },
 }  # fmt: skip
+SETTINGS = {"ScalableShampoo": {"preconditioning_compute_steps": 10, "start_preconditioning_step": 10}}
 
 
 def network() -> keras.Model:
@@ -54,20 +59,20 @@ def network() -> keras.Model:
     return model
 
 
-def ours(name: str, model: keras.Model) -> tuple[Update, float]:
-    """One update of the weights by an optimizer of the registry, and its numbers a weight."""
+def ours(name: str, model: keras.Model) -> tuple[Update, Memory]:
+    """One update of the weights by an optimizer of the registry, and the memory of its variables."""
     optimizer = registry.get(name, model=model)
     variables = model.trainable_variables
     optimizer.build(variables)
     draw = np.random.default_rng(0)
     gradients = [keras.ops.convert_to_tensor(1e-3 * draw.normal(size=v.shape).astype("float32")) for v in variables]
-    kept = sum(int(np.prod(v.shape)) for v in optimizer.variables) / model.count_params()
+    kept = sum(keras.ops.convert_to_numpy(v).nbytes for v in optimizer.variables) / number(variables)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         compiled = tf.function(lambda: optimizer.apply(gradients, variables), jit_compile=False)
-        return lambda: compiled(), kept
+        return lambda: compiled(), lambda: kept
     if backend == "jax":
         import jax
 
@@ -81,23 +86,29 @@ def ours(name: str, model: keras.Model) -> tuple[Update, float]:
             state["weights"], state["slots"] = step(state["slots"], gradients, state["weights"])
             jax.block_until_ready(state)
 
-        return update, kept
+        return update, lambda: kept
     import torch
 
     def apply() -> None:
         with torch.no_grad():
             optimizer.apply(gradients, variables)
 
-    return apply, kept
+    return apply, lambda: kept
 
 
-def peer(factory: str, model: keras.Model) -> Update:
-    """The same update by another package, on the same weights."""
+def number(weights: Sequence[Any]) -> int:
+    return sum(int(np.prod(w.shape)) for w in weights)
+
+
+def peer(factory: str, model: keras.Model) -> tuple[Update, Memory]:
+    """The same update by another package, on the same weights, and its memory."""
     module, _, name = factory.partition(":")
     make = getattr(importlib.import_module(module), name)
     weights = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    if name == "Muon":  # PyTorch's takes matrices alone
-        weights = [w.reshape(-1, w.shape[-1]) for w in weights if w.ndim > 1]
+    if name.lower() == "muon":  # both take matrices alone; optax leaves the rest to Adam
+        weights = [w.reshape(-1, w.shape[-1]) if w.ndim > 1 else w for w in weights]
+    if factory == "torch.optim:Muon":
+        weights = [w for w in weights if w.ndim > 1]
     draw = np.random.default_rng(0)
     gradients = [1e-3 * draw.normal(size=w.shape).astype("float32") for w in weights]
     if module.startswith("optax"):
@@ -119,16 +130,30 @@ def peer(factory: str, model: keras.Model) -> Update:
             held[:] = compiled(*held)
             jax.block_until_ready(held)
 
-        return update
+        return update, lambda: sum(leaf.nbytes for leaf in jax.tree.leaves(held[0])) / number(weights)
     import torch
 
     parameters = [torch.nn.Parameter(torch.tensor(w)) for w in weights]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = torch.tensor(gradient)
-    optimizer = make(parameters, lr=1e-3)
+    optimizer = make(parameters, lr=1e-3, **SETTINGS.get(name, {}))
     if hasattr(optimizer, "train"):
         optimizer.train()
-    return lambda: optimizer.step()
+    return lambda: optimizer.step(), lambda: sum(storages(optimizer.state).values()) / number(weights)
+
+
+def storages(state: Any) -> dict[int, int]:
+    """Address and bytes of the memory behind all PyTorch tensors in a state, also in objects that it holds."""
+    import torch
+
+    if isinstance(state, torch.Tensor):
+        memory = state.untyped_storage()
+        return {memory.data_ptr(): memory.nbytes()}
+    if isinstance(state, dict):
+        state = list(state.values())
+    attributes = {} if isinstance(state, type) else getattr(state, "__dict__", {})
+    parts = state if isinstance(state, list | tuple) else attributes.values()
+    return {key: size for part in parts for key, size in storages(part).items()}
 
 
 def seconds(update: Update, repeats: int) -> float:
@@ -169,21 +194,22 @@ def main() -> None:
     share = 1 / compare(adam, whole, 3, 5)
     print(f"{backend}: Adam's update takes {share:.1%} of a training step\n")
     others = PEERS.get(backend, {})
-    print("| optimizer | update, of Adam's | training step, of Adam's | numbers a weight | of the other package |")
+    print("| optimizer | update, step, of Adam's | bytes a weight | update, of the other's | bytes of the other's |")
     print("|---|---|---|---|---|")
     for name in options.optimizers:
         update, kept = ours(name, network())
         ratio = compare(adam, update, options.rounds, options.repeats)
-        other = "–"
+        other = "– | –"
         if name in others:
-            package = others[name].partition(":")[0].partition(".")[0]
+            package, _, attribute = others[name].partition(":")
             try:
-                theirs = peer(others[name], network())
+                theirs, held = peer(others[name], network())
             except ImportError:
-                other = f"{package} is not installed"
+                other = f"{package} is not installed | –"
             else:
-                other = f"{compare(theirs, update, options.rounds, options.repeats):.2f} of {package}'s"
-        print(f"| {name} | {ratio:.2f} | {1 + share * (ratio - 1):.2f} | {kept:.2f} | {other} |", flush=True)
+                speed = compare(theirs, update, options.rounds, options.repeats)
+                other = f"{speed:.2f} of {package}.{attribute} | {held():.1f}"
+        print(f"| {name} | {ratio:.2f}, {1 + share * (ratio - 1):.2f} | {kept():.1f} | {other} |", flush=True)
 
 
 if __name__ == "__main__":

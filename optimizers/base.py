@@ -11,7 +11,23 @@ import keras
 from keras import ops
 
 
-class Optimizer(keras.optimizers.Optimizer):
+class SumsRows:
+    """Mixed into an optimizer, makes the sparse gradients of embeddings dense before they are clipped or used.
+
+    On TensorFlow a row that occurs often in a batch has as many gradients. Keras's optimizers square each of them, and
+    clipping measures each; on the other backends there is but their sum, as in the papers.
+    """
+
+    sums_rows = True
+
+    def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
+        if self.sums_rows:
+            pairs = zip(grads, trainable_variables, strict=True)
+            grads = [dense(g, working_type(v)) if _is_sparse(g) else g for g, v in pairs]
+        super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
+
+
+class Optimizer(SumsRows, keras.optimizers.Optimizer):
     """A Keras optimizer of which a subclass says only what is its own.
 
     A subclass names its constructor's arguments in `settings`, the variables that it keeps for each weight in `slots`,
@@ -92,9 +108,14 @@ def is_table(variable: keras.Variable) -> bool:
     return "embedding" in variable.path.rpartition("/")[2]
 
 
+def _is_sparse(gradient: Any) -> bool:
+    """Whether it is TensorFlow's gradient of an embedding: rows and where they belong, some of them often."""
+    return type(gradient).__name__ == "IndexedSlices"
+
+
 def dense(gradient: Any, dtype: Any) -> Any:
     """The gradient as a dense tensor of a type."""
-    if type(gradient).__name__ == "IndexedSlices":  # TensorFlow's, of an embedding
+    if _is_sparse(gradient):
         values = ops.cast(gradient.values, dtype)  # before rows that occur often are summed up
         gradient = ops.segment_sum(values, gradient.indices, num_segments=gradient.shape[0])
     return ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from optimizers.base import matrix_shape
+from optimizers.base import SumsRows, matrix_shape
 
 
 @keras.saving.register_keras_serializable(package="optimizers")
-class ConvMuon(keras.optimizers.Muon):
+class ConvMuon(SumsRows, keras.optimizers.Muon):
     """Muon that orthogonalizes the momentum of convolutions and of attention as well.
 
     Keras's Muon leaves everything but matrices to Adam, and so nearly all of a convolutional network, and the kernels

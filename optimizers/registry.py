@@ -97,8 +97,8 @@ _ALL = (
         "You et al., 2020", {"learning_rate": 2e-3}, 2,
     ),
     OptimizerRecord(
-        "adafactor", "Adafactor", "memory", "Factored second moments: almost no memory.",
-        "Shazeer & Stern, 2018", {"learning_rate": 1e-2, "relative_step": False}, 0.1,
+        "adafactor", "Adafactor", "memory", "Factored second moments; Keras keeps room for whole ones beside them.",
+        "Shazeer & Stern, 2018", {"learning_rate": 1e-2, "relative_step": False}, 1,
     ),
     OptimizerRecord(
         "muon", "Muon", "orthogonal", "Orthogonalized momentum for matrices, Adam for the rest.",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from optimizers.base import judged
+from optimizers.base import SumsRows, judged
 
 # Keras's base class does these around the update: they belong to the outermost optimizer.
 OUTER = (
@@ -16,12 +16,13 @@ OUTER = (
 )  # fmt: skip
 
 
-class Wrapper(keras.optimizers.Optimizer):
+class Wrapper(SumsRows, keras.optimizers.Optimizer):
     """An optimizer around another, which makes the update; a subclass changes what goes in or comes out.
 
     Clipping, moving average, loss scaling and gradient accumulation of the inner optimizer move to the wrapper; weight
-    decay stays with it. The learning rate is that of the inner optimizer. A subclass lists its constructor's arguments
-    in `settings` and writes `wrapped_step`; one that changes nothing says that it is `transparent`.
+    decay stays with it. The learning rate is that of the inner optimizer, which is given dense gradients of embeddings.
+    A subclass lists its constructor's arguments in `settings` and writes `wrapped_step`; one that changes nothing says
+    that it is `transparent`.
 
     Args:
         inner: An optimizer that has not been used yet.
@@ -48,6 +49,8 @@ class Wrapper(keras.optimizers.Optimizer):
             setattr(inner, key, inner_default(key))
         inner.learning_rate = lambda: self.inner_rate()
         self.inner = inner
+        if self.transparent:
+            self.sums_rows = getattr(inner, "sums_rows", False)
 
     def inner_rate(self) -> Any:
         """The learning rate that the inner optimizer sees."""

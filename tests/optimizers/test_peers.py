@@ -26,6 +26,13 @@ def torch_lookahead():
     return lambda weights, **arguments: module.Lookahead(torch.optim.Adam(weights, **arguments), k=5, alpha=0.5)
 
 
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """0.01 over the root of the step, from 1."""
+
+    def __call__(self, step):
+        return 0.01 / keras.ops.sqrt(keras.ops.cast(step, "float32") + 1)
+
+
 # name here, settings here, theirs, settings there, shapes.
 # Where a convention differs, both are set to the same: the place of epsilon by making it small, a term by naming it.
 TABLE = {
@@ -45,6 +52,23 @@ TABLE = {
     "soap": (
         {"refresh": 4}, peer("pytorch_optimizer", "SOAP"), {"precondition_frequency": 4, "weight_decay": 0.0},
         [s for s in SQUARE if len(s) in (1, 2)],
+    ),
+    # Gupta et al.: sums where ours, with this beta_2, has means over all steps. They are t times less, and their fourth
+    # roots on both sides make a step longer by the root of t, which the falling rate takes back. Epsilon joins the
+    # eigenvalues in both, here in relation to the largest.
+    "shampoo": (
+        {"learning_rate": Falling(), "beta_1": 0.0, "beta_2": 1 - 1e-7, "refresh": 1, "graft": "none",
+         "matrix_epsilon": 1e-9},
+        peer("pytorch_optimizer", "Shampoo"), {"lr": 0.01, "matrix_eps": 1e-9}, [(4, 4), (6, 4), (5, 5)],
+    ),
+    # Anil et al.: moving averages, roots every few steps, the length of the gradient, and until the first roots the
+    # gradient alone. Momentum, which comes after the roots there and before them here, is off; so are blocks, whose
+    # lengths are grafted one by one here and together there.
+    "shampoo with graft": (
+        {"beta_1": 0.0, "beta_2": 0.9, "refresh": 4, "graft": "sgd", "matrix_epsilon": 1e-9},
+        peer("pytorch_optimizer", "ScalableShampoo"),
+        {"betas": (0.0, 0.9), "start_preconditioning_step": 4, "preconditioning_compute_steps": 4, "use_svd": True,
+         "matrix_eps": 1e-9, "nesterov": False, "shape_interpretation": False}, [(5,), (4, 4), (6, 4), (5, 5)],
     ),
     "schedule-free": (
         {}, peer("schedulefree", "AdamWScheduleFree"), {"betas": (0.9, 0.999), "eps": 1e-12, "foreach": False}, SHAPES,
@@ -95,7 +119,7 @@ def theirs(optimizer, problem, weights):
 def test_twenty_steps_are_those_of_the_peer(name):
     settings, find, arguments, shapes = TABLE[name]
     tolerance = LOOSE.get(name, 2e-5)
-    name = name.removesuffix(" with decay")
+    name = name.partition(" ")[0]
     rate = settings.get("learning_rate", 0.01)
     problem = Problem(shapes)
     ours = registry.get(name, **{"learning_rate": rate, "weight_decay": 0.0, **settings})
@@ -103,7 +127,7 @@ def test_twenty_steps_are_those_of_the_peer(name):
         ours.inner.epsilon = 1e-12
     got = values(run(ours, problem))
     weights = [torch.nn.Parameter(torch.tensor(w)) for w in problem.starts]
-    other = find()(weights, lr=rate, **arguments)
+    other = find()(weights, **{"lr": rate, **arguments})
     if hasattr(other, "train") and name == "schedule-free":
         other.train()
     theirs(other, problem, weights)

@@ -34,6 +34,15 @@ def test_config_round_trip(name):
     assert again.get_config() == optimizer.get_config()
 
 
+@pytest.mark.parametrize("name", registry.names())
+def test_the_slots_of_a_record_are_what_the_optimizer_keeps(name):
+    optimizer = registry.get(name)
+    optimizer.build([keras.Variable(np.zeros((32, 32), "float32"), name="kernel")])
+    kept = sum(int(np.prod(v.shape)) for v in optimizer.variables) / 32**2
+    matrices = 4 if name in ("shampoo", "soap") else 0  # two for each side, as large as the kernel
+    assert kept == pytest.approx(registry.record(name).slots + matrices, abs=0.1)
+
+
 def test_decay_spares_vectors():
     net = model()
     optimizer = registry.get("adamw", learning_rate=0.1, weight_decay=0.5, model=net)

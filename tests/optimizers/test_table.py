@@ -235,13 +235,24 @@ def test_rows_of_embeddings_stay_where_they_do_not_occur():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow's gradients are sparse")
-@pytest.mark.parametrize("name", WHOLLY_OWN)
-def test_rows_that_occur_often_in_a_batch_count_once(name):
+@pytest.mark.parametrize("clip", [{}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}], ids=["", "clip", "global clip"])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *((name, {}) for name in OWN),
+        ("muon", {"wrap": ["lookahead"]}),
+        *(("adam", {"wrap": wrap}) for wrap in (["centralized"], ["cautious"], ["lookahead"], ["schedule-free"])),
+        *(("adam", {"wrap": wrap}) for wrap in (["monitored", "lookahead"], ["cautious", "monitored"])),
+        ("adam", {"rates": {"embeddings": 0.5}}),
+    ],
+)
+def test_rows_that_occur_often_in_a_batch_count_once(name, settings, clip):
+    # The oracle is the step with their sum, which is the gradient on JAX and PyTorch.
     tensorflow = pytest.importorskip("tensorflow")
     draw = np.random.default_rng(0)
     start = draw.normal(size=(4, 3)).astype("float32")
     one, two = (keras.Variable(start, name="embeddings") for _ in range(2))
-    sparse, plain = make(name), make(name)
+    sparse, plain = (make(name, **settings, **clip) for _ in range(2))
     for rows in ([1, 3, 1, 1], [0, 1, 0, 3], [2, 2, 2, 3]):
         part = draw.normal(size=(4, 3)).astype("float32")
         whole = np.zeros((4, 3), "float32")
@@ -249,6 +260,16 @@ def test_rows_that_occur_often_in_a_batch_count_once(name):
         sparse.apply([tensorflow.IndexedSlices(*map(tensorflow.constant, (part, rows, (4, 3))))], [one])
         plain.apply([keras.ops.convert_to_tensor(whole)], [two])
     np.testing.assert_allclose(*values([one, two]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow's gradients are sparse")
+def test_what_changes_nothing_leaves_them_to_keras():
+    tensorflow = pytest.importorskip("tensorflow")
+    one, two = (keras.Variable(np.ones((4, 3), "float32"), name="embeddings") for _ in range(2))
+    gradient = tensorflow.IndexedSlices(tensorflow.ones((3, 3)), *map(tensorflow.constant, ([1, 3, 1], (4, 3))))
+    make("adam", wrap=["monitored"]).apply([gradient], [one])
+    make("adam").apply([gradient], [two])
+    np.testing.assert_array_equal(*values([one, two]))
 
 
 @pytest.mark.parametrize("name", OWN)
