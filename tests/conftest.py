@@ -1,7 +1,9 @@
 """Shared by all tests: a quiet backend, a folder of small pictures and a model of KerasHub in another."""
 
+import gc
 import os
 
+gc.set_threshold(50_000, 20, 100)  # graphs are many lasting objects, which else are looked through again and again
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: threads of one operation would wait for each other.
