@@ -10,7 +10,7 @@ import numpy as np
 from callbacks.figures import roc_curves
 from pipelines.engine import figures
 from pipelines.engine.evaluate import Classification, classification
-from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
 from pipelines.engine.train import Assessment
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOWN = 16
 MAIN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error")
+# Where one of two classes is to be found, these have other values for it alone.
+AVERAGED = {"roc_auc": "ROC AUC, mean of the classes", "average_precision": "average precision, mean of the classes"}
 
 # Takes a name, a caption, the numbers of the samples to show, a text for each, and whether it was predicted rightly.
 Show = Callable[[str, str, np.ndarray, list[str], list[bool]], Block]
@@ -55,7 +57,7 @@ def assess(
 def headline(result: Classification) -> list[Headline]:
     """The main scores with their intervals."""
     return [
-        Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
+        Headline(title(name), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
         for name, e in result.metrics.items()
         if name in MAIN
     ]
@@ -64,7 +66,8 @@ def headline(result: Classification) -> list[Headline]:
 def scores(result: Classification) -> Section:
     """The tables and figures that need nothing but the predictions."""
     table = [
-        (name.replace("_", " "), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for name, e in result.metrics.items()
+        (AVERAGED.get(name) or title(name), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}")
+        for name, e in result.metrics.items()
     ]
     per_class = [
         (row.name, *(_percent(x) for x in (row.precision, row.recall, row.f1)), str(row.support))
@@ -77,11 +80,12 @@ def scores(result: Classification) -> Section:
                   f"bootstrapped from {result.resamples:,} resamples of them."),
             Table(("class", "precision", "recall", "F1", "samples"), per_class, "By class."),
             Picture("confusion_matrix", figures.confusion_matrix(result.confusion, result.classes),
-                    "Rows are the true classes, columns the predicted ones.", "Confusion matrix"),
+                    "Rows are the true classes, columns the predicted ones, numbers the samples.", "Confusion matrix"),
             Picture("reliability", figures.reliability_diagram(result.reliability),
                     "Bars on the diagonal: a confidence of 90 % is right nine times in ten.", "Reliability diagram"),
             Picture("roc", roc_curves(result.labels, result.probabilities, result.classes),
-                    "Each class against the rest; of many classes, those told apart worst.", "ROC curves"),
+                    "Each class against the rest; of many classes, those told apart worst. The larger the area under "
+                    "a curve, the better.", "ROC curves"),
         ],
     )  # fmt: skip
 

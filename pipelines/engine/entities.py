@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.classification import about
-from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text
+from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text, title
 from pipelines.engine.train import Assessment
 from pipelines.inspect.entities import EntityScores, Place, kinds, lead, score
 
@@ -45,7 +45,7 @@ def assess(
     true = [list(s.spans) for s in sentences]
     result = score(true, predicted, [len(s.offsets) for s in sentences], seed=seed, resamples=resamples)
     headline = [
-        Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
+        Headline(title(name), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
         for name, e in result.metrics.items()
     ]
     types = [name for name in next(iter(summary.counts.values())) if name not in ("sentences", "words")]
@@ -100,7 +100,7 @@ def _dictionary(
 
 
 def _scores(result: EntityScores) -> Section:
-    whole = [(n.replace("_", " "), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for n, e in result.metrics.items()]
+    whole = [(title(n), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for n, e in result.metrics.items()]
     by_type = [
         (r.name, f"{r.precision:.1%}", f"{r.recall:.1%}", f"{r.f1:.1%}", str(r.support)) for r in result.per_type
     ]

@@ -26,17 +26,20 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 110,
 }
+CURVES_IN_A_ROW = 3  # more of them are too small to read on a page
 
 
 def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Training against validation for each value, and the learning rate; one point an epoch."""
+    """Training against validation for each value, and the learning rate; one point an epoch, three panels a row."""
     names = [n for n in history if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
     names.sort(key=lambda name: name != "loss")
     panels = names + (["learning_rate"] if "learning_rate" in history else [])
     with rc_context(STYLE):
-        figure = new(3.6 * max(len(panels), 1), 3)
+        columns = min(max(len(panels), 1), CURVES_IN_A_ROW)
+        rows = -(-len(panels) // columns)
+        figure = new(3.2 * columns, 2.7 * max(rows, 1))
         for number, name in enumerate(panels, start=1):
-            axes = figure.add_subplot(1, len(panels), number)
+            axes = figure.add_subplot(rows, columns, number)
             epochs = np.arange(1, len(history[name]) + 1)
             marker = "o" if len(epochs) < 30 else None
             axes.plot(epochs, history[name], color=BLUE, marker=marker, markersize=3, label="training")

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from pipelines.engine import figures
 from pipelines.engine.classification import Show, about, shown
 from pipelines.engine.evaluate import BINS
-from pipelines.engine.report import Block, Headline, Picture, Section, Table
+from pipelines.engine.report import Block, Headline, Picture, Section, Table, title
 from pipelines.engine.train import Assessment
 from pipelines.errors import UserError
 from pipelines.inspect.calibration import Reliability, reliability
@@ -139,7 +139,7 @@ def assess(
 ) -> Assessment:
     """Scores with intervals, predictions and report sections on the test part; arguments as in `classification`."""
     result = score(targets, probabilities, classes, seed=seed, resamples=resamples)
-    headline = [Headline(name.replace("_", " "), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
+    headline = [Headline(title(name), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
                 if name in MAIN]  # fmt: skip
     sections = [_scores(result), Section("Predictions", _examples(result, show)), about(summary, classes)]
     return Assessment({"test": result.to_json()}, headline, _rows(result, names), sections)
@@ -149,8 +149,12 @@ def _interval(estimate: Estimate) -> str:
     return "" if math.isnan(estimate.low) else f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
 
 
+def _ends(estimate: Estimate) -> str:
+    return "–" if math.isnan(estimate.low) else f"{estimate.low:.4f} – {estimate.high:.4f}"
+
+
 def _scores(result: MultiLabel) -> Section:
-    table = [(name.replace("_", " "), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()]
+    table = [(title(name), f"{e.value:.4f}", _ends(e)) for name, e in result.metrics.items()]
     per_class = [(name, *("–" if math.isnan(x) else f"{x:.1%}" for x in scores), str(support))
                  for name, *scores, support in result.per_class]  # fmt: skip
     columns = ("label", "precision", "recall", "F1", "average precision", "samples")
@@ -161,7 +165,7 @@ def _scores(result: MultiLabel) -> Section:
         "Reliability diagram",
     )  # fmt: skip
     blocks: list[Block] = [
-        Table(("score", "value", ""), table, caption),
+        Table(("score", "value", "95 % interval"), table, caption),
         Table(columns, per_class, "By label."),
         diagram,
     ]

@@ -40,7 +40,7 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
         other, difference = theirs.estimates()["c_index"], ours.minus(theirs)["c_index"]
         metrics["linear"] = {"c_index": other.to_json()}
         scores += [str(other), f"{difference.value:+.4f}", f"{difference.low:+.4f} to {difference.high:+.4f}"]
-        columns += ["linear model", "difference", "interval"]
+        columns += ["linear model", "difference", "95 % interval"]
         note += f"; linear model {other.value:.4f}"
     edges = np.array(target.edges)
     third = np.searchsorted(np.quantile(index, [1 / 3, 2 / 3]), index)

@@ -65,7 +65,7 @@ def trained(tmp_path_factory):
 def test_run_directory_is_whole(trained):
     run, done = trained
     assert files_of(run) == RUN_FILES
-    assert "roc auc" in done.stdout
+    assert "ROC AUC" in done.stdout
     assert "note: number: income, age" in done.stderr
     assert "note: date: opened" in done.stderr
     for word in ("Beside a linear model", "Decision", "Gain and lift", "How sure", "By subgroup"):
