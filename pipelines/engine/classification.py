@@ -97,16 +97,17 @@ def examples(result: Classification, show: Show) -> list[Block]:
     right = predicted == result.labels
     sure = np.argsort(-confidence, kind="stable")
     groups = (
-        ("worst", "The surest mistakes.", sure[~right[sure]]),
-        ("best", "The surest right predictions.", sure[right[sure]]),
-        ("unsure", "The predictions in most doubt.", sure[::-1]),
+        ("surest_mistakes", "The surest mistakes.", sure[~right[sure]]),
+        ("surest_hits", "The surest right predictions.", sure[right[sure]]),
+        ("most_doubt", "The predictions in most doubt.", sure[::-1]),
     )
 
     def text(i: int) -> str:
         said = f"{result.classes[predicted[i]]} {confidence[i]:.0%}"
         return said if right[i] else f"{said}\nis {result.classes[result.labels[i]]}"
 
-    return shown(groups, text, right, show)
+    note = "Each has the predicted class with its probability, and the true class where it is another."
+    return [Text(note), *shown(groups, text, right, show)]
 
 
 def shown(
@@ -146,11 +147,20 @@ def rows(result: Classification, names: Sequence[str]) -> list[dict[str, object]
     ]
 
 
-def about(summary: DataSummary, classes: Sequence[str]) -> Section:
-    """Counts, what was skipped, what is in two parts."""
+def about(
+    summary: DataSummary, classes: Sequence[str], column: str = "class", caption: str = "Samples by class and part."
+) -> Section:
+    """Counts, what was skipped, what is in two parts.
+
+    Args:
+        summary: What was read.
+        classes: The names whose counts are shown.
+        column: What these names are.
+        caption: What is counted.
+    """
     counts = summary.counts
-    table = [(name, *(str(counts[part][name]) for part in counts)) for name in classes]
-    section = Section("Data", [Table(("class", *counts), table, "Samples by class and part.")])
+    table = [(name, *(f"{counts[part][name]:,}" for part in counts)) for name in classes]
+    section = Section("Data", [Table((column, *counts), table, caption)])
     section.blocks.extend(Text(f"{note[:1].upper()}{note[1:]}.") for note in summary.notes)
     if summary.skipped:
         section.blocks.append(Table(("skipped", "reason"), summary.skipped, "Left out as broken."))
@@ -159,7 +169,7 @@ def about(summary: DataSummary, classes: Sequence[str]) -> Section:
     if summary.duplicates:
         section.blocks.append(
             Table(("part", "sample", "part", "the same as"), summary.duplicates[:50],
-                  f"{len(summary.duplicates)} samples stand in two parts: test scores may be too good.")
+                  f"{len(summary.duplicates):,} samples stand in two parts: test scores may be too good.")
         )  # fmt: skip
     else:
         looked = summary.duplicates is not None

@@ -59,7 +59,12 @@ def assess(
     sections = [
         _scores(result),
         Section("Predictions", list(_examples(sentences, found, predicted, types))),
-        about(summary, list(next(iter(summary.counts.values())))),
+        about(
+            summary,
+            list(next(iter(summary.counts.values()))),
+            "what",
+            "Sentences, words and entities of each type, by part.",
+        ),
     ]
     metrics: dict[str, Any] = {"test": result.to_json()}
     if dictionary is not None:

@@ -30,12 +30,12 @@ CURVES_IN_A_ROW = 3  # more of them are too small to read on a page
 
 
 def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Training against validation for each value, and the learning rate; one point an epoch, three panels a row."""
+    """Training against validation for each value, and the learning rate; one point an epoch, in rows."""
     names = [n for n in history if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
     names.sort(key=lambda name: name != "loss")
     panels = names + (["learning_rate"] if "learning_rate" in history else [])
     with rc_context(STYLE):
-        columns = min(max(len(panels), 1), CURVES_IN_A_ROW)
+        columns = 2 if len(panels) == 4 else min(max(len(panels), 1), CURVES_IN_A_ROW)
         rows = -(-len(panels) // columns)
         figure = new(3.2 * columns, 2.7 * max(rows, 1))
         for number, name in enumerate(panels, start=1):

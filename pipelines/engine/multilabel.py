@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from pipelines.engine import figures
 from pipelines.engine.classification import Show, about, shown
 from pipelines.engine.evaluate import BINS
-from pipelines.engine.report import Block, Headline, Picture, Section, Table, title
+from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
 from pipelines.engine.train import Assessment
 from pipelines.errors import UserError
 from pipelines.inspect.calibration import Reliability, reliability
@@ -176,26 +176,44 @@ def _words(result: MultiLabel, row: np.ndarray) -> str:
     return ", ".join(name for name, on in zip(result.classes, row, strict=True) if on) or "none"
 
 
+def first_named(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """int (N,): the label that an example names first: a predicted one, else a true one, else the likeliest.
+
+    Args:
+        targets: (N, K) of 0 and 1.
+        probabilities: (N, K).
+    """
+    predicted, true = probabilities > THRESHOLD, np.asarray(targets) > 0
+    rest = np.where(true.any(1), true.argmax(1), probabilities.argmax(1))
+    return np.where(predicted.any(1), predicted.argmax(1), rest)
+
+
 def _examples(result: MultiLabel, show: Show) -> list[Block]:
     likelihood = np.where(result.targets, result.probabilities, 1 - result.probabilities)
     worst = np.argsort(likelihood.min(1), kind="stable")
     predicted = result.predicted
     right = (predicted == result.targets).all(1)
-    groups = (("worst", "The surest mistakes.", worst[~right[worst]]),
-              ("best", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
+    groups = (("surest_mistakes", "The surest mistakes.", worst[~right[worst]]),
+              ("surest_hits", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
 
     def text(i: int) -> str:
         return f"{_words(result, predicted[i])}\nis {_words(result, result.targets[i])}"
 
-    return shown(groups, text, right, show)
+    note = 'Each has the predicted labels, and after "is" the true ones.'
+    return [Text(note), *shown(groups, text, right, show)]
+
+
+def _joined(result: MultiLabel, row: np.ndarray) -> str:
+    """As `predict` writes labels: a name may hold a comma, and one may be called none."""
+    return "|".join(name for name, on in zip(result.classes, row, strict=True) if on)
 
 
 def _rows(result: MultiLabel, names: Sequence[str]) -> list[dict[str, object]]:
     return [
         {
             "sample": names[i],
-            "label": _words(result, result.targets[i]),
-            "predicted": _words(result, result.predicted[i]),
+            "label": _joined(result, result.targets[i]),
+            "predicted": _joined(result, result.predicted[i]),
             "right": bool((result.predicted[i] == result.targets[i]).all()),
             **{
                 f"p_{name}": round(float(p), 6) for name, p in zip(result.classes, result.probabilities[i], strict=True)

@@ -56,7 +56,7 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
             ])
         )  # fmt: skip
         sections.append(_by_subgroup(config, data, name, true, said, groups))
-    sections.append(classification.about(data.summary, list(data.summary.counts["test"])))
+    sections.append(classification.about(data.summary, list(data.summary.counts["test"]), "target", "Rows by part."))
     rows_out = [
         {"sample": name, **{f"true_{c}": float(a) for c, a in zip(target.columns, true, strict=True)},
          **{f"predicted_{c}": float(f"{b:.6g}") for c, b in zip(target.columns, said, strict=True)}}

@@ -70,7 +70,7 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
 
     by_group = subgroups(config, data, ("events", "C-index"), cells)
     sections += [] if by_group is None else [by_group]
-    sections.append(classification.about(data.summary, ["event", "censored"]))
+    sections.append(classification.about(data.summary, ["event", "censored"], "outcome", "Rows by outcome and part."))
     headline = [Headline("C-index", f"{c.value:.4f}", note)]
     rows = [
         {"sample": n, "time": float(t), "event": bool(e), "risk": round(float(r), 6)}

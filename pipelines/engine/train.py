@@ -190,7 +190,8 @@ def _tell(data: Data) -> None:
     if data.summary.duplicates:
         part, name, other, copy = data.summary.duplicates[0]
         number = len(data.summary.duplicates)
-        say(f"warning: {number} samples are in two parts, such as {name} ({part}) and {copy} ({other})")
+        both = f"{name} ({part}) and {copy} ({other})"
+        say(f"warning: {number} samples are in two parts, such as {both}: scores may be too good")
 
 
 def _check_same(run: RunDir, fingerprint: str) -> None:

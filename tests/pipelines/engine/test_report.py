@@ -30,6 +30,15 @@ def test_report_is_self_contained_and_escaped(tmp_path):
     assert (tmp_path / "f" / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_long_cells_break_into_lines(tmp_path):
+    table = Table(("text", "the same as"), [("word " * 40, "word " * 40), ("short", "short")])
+    write_report(tmp_path / "r.html", title="T", lead="", headline=[], sections=[Section("A", [table])])
+    html = (tmp_path / "r.html").read_text()
+    assert html.count('<td class="long">word') == 2
+    assert html.count("<td>short") == 2
+    assert re.search(r"td\.long[^{]*{[^}]*white-space: normal", html)
+
+
 def test_numbers_are_told_from_names():
     assert Table(("a", "b", "c"), [("x", "1.0", "y"), ("z", "-2", "3")]).numeric == {1}
 
