@@ -77,7 +77,7 @@ def objective(config: Config, data: TextParts) -> Any:
 
     if data.several:
         loss = multilabel_loss(config.fit.imbalance, config.fit.label_smoothing)
-        metrics = [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        metrics = [keras.metrics.BinaryAccuracy(name="label_accuracy", threshold=0.0)]
         return Objective(loss, metrics, "val_loss", "min")
     loss = classification_loss(config.fit.imbalance, config.fit.label_smoothing)
     accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from callbacks import figures as drawings
 from callbacks.figures import BLUE, GREEN, GREY, ORANGE, RED, new
+from pipelines.engine.report import title
 
 if TYPE_CHECKING:
     from pipelines.inspect.calibration import Reliability
@@ -47,7 +48,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
                 values = history[f"val_{name}"]
                 axes.plot(epochs, values, color=ORANGE, marker=marker, markersize=3, label="validation")
                 axes.legend(frameon=False)
-            axes.set(title=name.replace("_", " "), xlabel="epoch")
+            axes.set(title=title(name), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
@@ -87,7 +88,7 @@ def lines(
         if low is not None:
             axes.set_ylim(bottom=low)
         if len(series) + len(marks or {}) > 1:
-            axes.legend(frameon=False, fontsize=8)
+            figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 

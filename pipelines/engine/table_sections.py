@@ -146,7 +146,7 @@ def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
         band = np.searchsorted(edges, plain, side="left")
         ends = [
             f"up to {edges[0]:g}",
-            *(f"{a:g} to {b:g}" for a, b in pairwise(edges)),
+            *(f"above {a:g} to {b:g}" for a, b in pairwise(edges)),
             f"above {edges[-1]:g}",
         ]
         return [(ends[i], (band == i) & ~np.isnan(plain)) for i in range(len(ends))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine import figures
-from pipelines.engine.report import Picture, Section, Table, Text, title
+from pipelines.engine.report import Picture, Section, Table, Text, signed, title
 from pipelines.engine.table_sections import share
 from pipelines.inspect import binary
 from pipelines.inspect.calibration import reliability_of_positive
@@ -25,8 +25,8 @@ def beside_linear(ours: binary.Draws, theirs: binary.Draws | None, positive: str
         return Section("Test scores", [Table(("score", "network"), rows, f"{number:,} test rows.")])
     other, difference = theirs.estimates(), ours.minus(theirs)
     table = [
-        (title(n), str(e), str(other[n]), f"{difference[n].value:+.4f}",
-         f"{difference[n].low:+.4f} to {difference[n].high:+.4f}")
+        (title(n), str(e), str(other[n]), signed(difference[n].value),
+         f"{signed(difference[n].low)} to {signed(difference[n].high)}")
         for n, e in estimates.items()
     ]  # fmt: skip
     caption = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.vocabulary import WORD
-from pipelines.engine.report import Mark, Marked, Section, Table, Text
+from pipelines.engine.report import Mark, Marked, Section, Table, Text, signed
 from pipelines.inspect import label_errors, text_baselines
 from pipelines.inspect.explain_text import character_scores
 from pipelines.metrics import Estimate, bootstrap
@@ -115,7 +115,7 @@ def _frequent(data: TextParts) -> np.ndarray:
 
 
 def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"
 
 
 def near_duplicates(data: TextParts) -> tuple[list[Any], list[dict[str, Any]]]:

@@ -3,8 +3,10 @@ import re
 
 import numpy as np
 
+from pipelines.data.summary import DataSummary
 from pipelines.engine import figures
-from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, write_report
+from pipelines.engine.classification import about
+from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, signed, write_report
 
 
 def test_report_is_self_contained_and_escaped(tmp_path):
@@ -37,6 +39,19 @@ def test_long_cells_break_into_lines(tmp_path):
     assert html.count('<td class="long">word') == 2
     assert html.count("<td>short") == 2
     assert re.search(r"td\.long[^{]*{[^}]*white-space: normal", html)
+
+
+def test_differences_have_no_negative_zero():
+    assert [signed(x) for x in (-0.00001, 0.0, 0.25, -0.25)] == ["+0.0000", "+0.0000", "+0.2500", "-0.2500"]
+
+
+def test_notes_keep_the_names_of_files():
+    notes = ["the test part is made here", "ner.txt: its tags are BIO", "model.folds is off", "23 rows"]
+    summary = DataSummary({"test": {"a": 1}}, [], [], "", notes)
+    texts = [block.text for block in about(summary, ["a"]).blocks if isinstance(block, Text)]
+    assert texts[:4] == [
+        "The test part is made here.", "ner.txt: its tags are BIO.", "model.folds is off.", "23 rows."
+    ]  # fmt: skip
 
 
 def test_numbers_are_told_from_names():
