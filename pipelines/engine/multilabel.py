@@ -141,7 +141,11 @@ def assess(
     result = score(targets, probabilities, classes, seed=seed, resamples=resamples)
     headline = [Headline(title(name), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
                 if name in MAIN]  # fmt: skip
-    sections = [_scores(result), Section("Predictions", _examples(result, show)), about(summary, classes)]
+    sections = [
+        _scores(result),
+        Section("Predictions", _examples(result, show)),
+        about(summary, classes, "label", "Samples with each label, by part."),
+    ]
     return Assessment({"test": result.to_json()}, headline, _rows(result, names), sections)
 
 
@@ -158,7 +162,10 @@ def _scores(result: MultiLabel) -> Section:
     per_class = [(name, *("–" if math.isnan(x) else f"{x:.1%}" for x in scores), str(support))
                  for name, *scores, support in result.per_class]  # fmt: skip
     columns = ("label", "precision", "recall", "F1", "average precision", "samples")
-    caption = f"{len(result.targets):,} test samples; a label is given where its chance is above one half."
+    caption = (
+        f"{len(result.targets):,} test samples; a label is given where its chance is above one half. Subset accuracy "
+        "is the share of samples with all labels right, Hamming loss that of wrong decisions for or against a label."
+    )
     diagram = Picture(
         "reliability", figures.reliability_diagram(result.reliability),
         "All decisions for or against a label. Bars on the diagonal: a confidence of 90 % is right nine times in ten.",
@@ -197,9 +204,10 @@ def _examples(result: MultiLabel, show: Show) -> list[Block]:
               ("surest_hits", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
 
     def text(i: int) -> str:
-        return f"{_words(result, predicted[i])}\nis {_words(result, result.targets[i])}"
+        said = _words(result, predicted[i])
+        return said if right[i] else f"{said}; is {_words(result, result.targets[i])}"
 
-    note = 'Each has the predicted labels, and after "is" the true ones.'
+    note = 'Each has the predicted labels, and after "is" the true ones where they are others.'
     return [Text(note), *shown(groups, text, right, show)]
 
 

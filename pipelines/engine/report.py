@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # What scores are called where people read them; others have their own name, with spaces.
 SCORES = {
     "brier": "Brier score", "c_index": "C-index", "entity_f1": "entity F1", "f1": "F1", "gini": "Gini",
-    "ks": "Kolmogorov-Smirnov", "mae": "MAE",
-    "macro_f1": "macro F1", "micro_f1": "micro F1", "r2": "R²", "rmse": "RMSE", "roc_auc": "ROC AUC",
+    "hamming_loss": "Hamming loss", "ks": "Kolmogorov-Smirnov", "mae": "MAE", "macro_f1": "macro F1",
+    "micro_f1": "micro F1", "r2": "R²", "rmse": "RMSE", "roc_auc": "ROC AUC",
 }  # fmt: skip
 
 
