@@ -75,7 +75,7 @@ def test_tensorboard_shows_sentences_with_their_entities(trained):
     for row in sentences(120):
         (_, stop, _), (start, end, _) = row["entities"]
         text = row["text"]
-        marked.add(f"{text[:stop]} **(person)**{text[stop:start]}{text[start:end]} **(town)**{text[end:]}")
+        marked.add(f"**{text[:stop]}** *(person)*{text[stop:start]}**{text[start:end]}** *(town)*{text[end:]}")
     lines = content.decode().splitlines()
     assert lines
     for line in lines:
