@@ -53,7 +53,7 @@ def assess(
     rows = [
         {
             "sample": s.name, "text": s.text, "true": _written(s, s.spans), "predicted": _written(s, places),
-            "confidence": round(min((c for _, c in entities), default=1.0), 6), "right": places == list(s.spans),
+            "confidence": round(min(c for _, c in entities), 6) if entities else "", "right": places == list(s.spans),
         }
         for s, entities, places in zip(sentences, found, predicted, strict=True)
     ]  # fmt: skip
