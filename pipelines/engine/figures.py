@@ -182,7 +182,7 @@ def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: S
                 show(axes[row][column], image, alpha=0.45)
                 signed = bool((values < 0).any())
                 top = max(float(np.abs(values[row]).max()), 1e-12)
-                colours = "RdBu_r" if signed else "inferno"
+                colours = "RdBu" if signed else "inferno"  # blue speaks for it, as in texts and bars
                 low = -top if signed else 0
                 axes[row][column].imshow(values[row], cmap=colours, vmin=low, vmax=top, alpha=0.65)
                 axes[row][column].set_title(name, fontsize=8)

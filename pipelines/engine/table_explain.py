@@ -14,6 +14,7 @@ from pipelines.data.tables import TablePart
 from pipelines.engine import figures
 from pipelines.engine.report import Block, Picture, Table
 from pipelines.engine.table_predict import answers, frame_of, inputs, numbers
+from pipelines.engine.table_sections import written
 from pipelines.inspect import decide
 from pipelines.inspect.explain import integrated_gradients_of_rows
 from pipelines.inspect.survival import concordance, risk
@@ -182,10 +183,4 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
 
 
 def _cell(value: Any) -> str:
-    return (
-        "missing"
-        if value is None or value != value
-        else f"{value:.4g}"
-        if isinstance(value, float)
-        else str(value)[:20]
-    )
+    return "missing" if value is None or value != value else written(value, 20)

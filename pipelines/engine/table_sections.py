@@ -272,6 +272,11 @@ def rows_table(
 def _cell(value: Any) -> str:
     if value is None or value != value:
         return "–"
+    return written(value, 30)
+
+
+def written(value: Any, most: int) -> str:
+    """A known value in so many characters; amounts, such as of money, without exponents."""
     if not isinstance(value, float):
-        return str(value)[:30]
-    return f"{value:.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"  # amounts of money without exponents
+        return str(value)[:most]
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
