@@ -142,7 +142,8 @@ def panels(
         for axes, (name, (xs, ys)) in zip(grid, series.items(), strict=False):
             if xs and isinstance(xs[0], str):
                 axes.bar(np.arange(len(xs)), ys, color=BLUE)
-                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], rotation=45, fontsize=7)
+                turned = 45 if max(map(len, map(str, xs))) > 3 else 0
+                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], rotation=turned, fontsize=7)
             else:
                 axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
             axes.set_title(_short(name, 30))

@@ -53,11 +53,10 @@ def explain(
     names = [column.name for column in encoder.columns]
     order = np.argsort(-mean)
     top = order[:30]
-    what = {"classes": "log-loss", "number": "squared error of the scaled number", "survival": "1 - C-index"}[
-        target.problem
-    ]
+    what = {"classes": "rise of the log-loss", "number": "rise of the squared error of the scaled number",
+            "survival": "fall of the C-index"}[target.problem]  # fmt: skip
     blocks: list[Block] = [
-        Picture("importance", figures.bars([names[i] for i in top], mean[top], f"rise of the {what}", spread[top]),
+        Picture("importance", figures.bars([names[i] for i in top], mean[top], what, spread[top]),
                 f"How much worse the test part is predicted when a column is shuffled (Breiman, 2001); mean of "
                 f"{REPEATS} and its standard deviation. Columns that say the same hide each other.",
                 "Permutation importance"),
