@@ -142,8 +142,9 @@ def panels(
         for axes, (name, (xs, ys)) in zip(grid, series.items(), strict=False):
             if xs and isinstance(xs[0], str):
                 axes.bar(np.arange(len(xs)), ys, color=BLUE)
-                turned = 45 if max(map(len, map(str, xs))) > 3 else 0
-                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], rotation=turned, fontsize=7)
+                turned = max(map(len, map(str, xs))) > 3
+                style = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], fontsize=7, **style)
             else:
                 axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
             axes.set_title(_short(name, 30))
