@@ -75,7 +75,8 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = np.arange(0, number, -(-number // 40))
-    axes.set_xticks(ticks, [classes[i] for i in ticks], rotation=90 if max(map(len, classes)) > 2 else 0)
+    fits = max(map(len, classes)) * 0.09 < (side - 1) / len(ticks)  # inches of a name, and of its place
+    axes.set_xticks(ticks, [classes[i] for i in ticks], rotation=0 if fits else 90)
     axes.set_yticks(ticks, [classes[i] for i in ticks])
     axes.set(xlabel="predicted", ylabel="true")
     if number <= 20:
@@ -146,7 +147,7 @@ def reliability_diagram(edges: np.ndarray, counts: np.ndarray, accuracy: np.ndar
     upper.bar(centers[filled], accuracy[filled], widths[filled] * 0.92, color=BLUE, label="accuracy")
     upper.scatter(confidence[filled], accuracy[filled], color=ORANGE, s=14, zorder=3, label="bin mean")
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    upper.legend(loc="upper left", frameon=False)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     lower.bar(centers, counts, widths * 0.92, color=GREY)
     lower.set(xlabel="confidence", ylabel="predictions")
     return figure

@@ -127,9 +127,9 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     @property
     def careful(self) -> float:
-        """The rate in the middle of the longest way down of the smoothed loss; lower, and seldom too high."""
+        """The rate in the middle of the longest way down of the smoothed loss, or the suggestion if that is lower."""
         rates, losses = self._judged()
-        return rates[valley(losses)]
+        return rates[min(valley(losses), steepest(rates, losses))]
 
     def _judged(self) -> tuple[list[float], list[float]]:
         """Without the first tenth, which is noise, and the last five, which explode."""

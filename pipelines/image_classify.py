@@ -202,8 +202,12 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
         "Grad-CAM": grad_cam(model, images, predicted),
         "integrated gradients": integrated_gradients(model, images, predicted),
     }
-    caption = "Where the evidence for the predicted class lies."
-    return [report.Picture("explanations", figures.explanations(images, maps, captions), caption, caption)]
+    caption = (
+        "Where the evidence for the predicted class lies: the brighter in Grad-CAM, the more; in integrated gradients "
+        "blue pixels speak for the class, red ones against it."
+    )
+    drawn = figures.explanations(images, maps, captions)
+    return [report.Picture("explanations", drawn, caption, "Pictures with the evidence for their class")]
 
 
 def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, list[str]]:

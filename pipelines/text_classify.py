@@ -77,7 +77,7 @@ def objective(config: Config, data: TextParts) -> Any:
 
     if data.several:
         loss = multilabel_loss(config.fit.imbalance, config.fit.label_smoothing)
-        metrics = [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        metrics = [keras.metrics.BinaryAccuracy(name="label_accuracy", threshold=0.0)]
         return Objective(loss, metrics, "val_loss", "min")
     loss = classification_loss(config.fit.imbalance, config.fit.label_smoothing)
     accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
@@ -151,7 +151,8 @@ def finish(config: Config, data: TextParts, model: Any) -> tuple[Any, dict[str, 
     logits = logits_of(model, data.reader, data.val.texts)
     value = temperature(logits, targets(data.val.labels, len(data.classes)), several=data.several)
     done = calibrate(model, value)
-    say(f"temperature {value:.3f}" if done else "not calibrated: the model's last layer is no Dense named logits")
+    said = f"calibrated on the val part: temperature {value:.3f}"
+    say(said if done else "not calibrated: the model's last layer is no Dense named logits")
     return model, {}
 
 
@@ -175,8 +176,10 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
     chances = probabilities(logits_of(model, data.reader, part.texts), data.several)
 
     def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
-        caption += " Blue words speak for the first class named, orange ones against it."
-        labels = chances[chosen].argmax(1)
+        labels, which = chances[chosen].argmax(1), "the first class named"
+        if data.several:
+            labels, which = multilabel.first_named(part.labels[chosen], chances[chosen]), "the first label named"
+        caption += f" Blue words speak for {which}, orange ones against it."
         return text_report.explained(model, data.reader, [part.texts[i] for i in chosen], labels, texts, caption)
 
     if data.several:

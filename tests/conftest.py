@@ -3,7 +3,6 @@
 import gc
 import os
 
-gc.set_threshold(50_000, 20, 100)  # graphs are many lasting objects, which else are looked through again and again
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: threads of one operation would wait for each other.
@@ -13,6 +12,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import numpy as np
 import pytest
 from PIL import Image
+
+gc.set_threshold(50_000, 20, 100)  # graphs are many lasting objects, which else are looked through again and again
 
 
 @pytest.fixture(autouse=True, scope="session")

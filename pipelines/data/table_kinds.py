@@ -142,6 +142,6 @@ def describe(kinds: Mapping[str, str]) -> list[str]:
     for kind in dict.fromkeys(kinds.values()):
         names = [name for name, of in kinds.items() if of == kind]
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-        left_out = " (left out)" if kind in LEFT_OUT else ""
-        lines.append(f"{kind}{left_out}: {shown}")
+        left_out = " and left out" if kind in LEFT_OUT else ""
+        lines.append(f"read as {kind}{left_out}: {shown}")
     return lines

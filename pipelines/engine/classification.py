@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from callbacks.figures import roc_curves
 from pipelines.engine import figures
 from pipelines.engine.evaluate import Classification, classification
-from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
 from pipelines.engine.train import Assessment
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = 16
 MAIN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "expected_calibration_error")
+# Where one of two classes is to be found, these have other values for it alone.
+AVERAGED = {"roc_auc": "ROC AUC, mean of the classes", "average_precision": "average precision, mean of the classes"}
 
 # Takes a name, a caption, the numbers of the samples to show, a text for each, and whether it was predicted rightly.
 Show = Callable[[str, str, np.ndarray, list[str], list[bool]], Block]
@@ -55,7 +58,7 @@ def assess(
 def headline(result: Classification) -> list[Headline]:
     """The main scores with their intervals."""
     return [
-        Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
+        Headline(title(name), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
         for name, e in result.metrics.items()
         if name in MAIN
     ]
@@ -64,7 +67,8 @@ def headline(result: Classification) -> list[Headline]:
 def scores(result: Classification) -> Section:
     """The tables and figures that need nothing but the predictions."""
     table = [
-        (name.replace("_", " "), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for name, e in result.metrics.items()
+        (AVERAGED.get(name) or title(name), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}")
+        for name, e in result.metrics.items()
     ]
     per_class = [
         (row.name, *(_percent(x) for x in (row.precision, row.recall, row.f1)), str(row.support))
@@ -77,11 +81,12 @@ def scores(result: Classification) -> Section:
                   f"bootstrapped from {result.resamples:,} resamples of them."),
             Table(("class", "precision", "recall", "F1", "samples"), per_class, "By class."),
             Picture("confusion_matrix", figures.confusion_matrix(result.confusion, result.classes),
-                    "Rows are the true classes, columns the predicted ones.", "Confusion matrix"),
+                    "Rows are the true classes, columns the predicted ones, numbers the samples.", "Confusion matrix"),
             Picture("reliability", figures.reliability_diagram(result.reliability),
                     "Bars on the diagonal: a confidence of 90 % is right nine times in ten.", "Reliability diagram"),
             Picture("roc", roc_curves(result.labels, result.probabilities, result.classes),
-                    "Each class against the rest; of many classes, those told apart worst.", "ROC curves"),
+                    "Each class against the rest; of many classes, those told apart worst. The larger the area under "
+                    "a curve, the better.", "ROC curves"),
         ],
     )  # fmt: skip
 
@@ -93,16 +98,17 @@ def examples(result: Classification, show: Show) -> list[Block]:
     right = predicted == result.labels
     sure = np.argsort(-confidence, kind="stable")
     groups = (
-        ("worst", "The surest mistakes.", sure[~right[sure]]),
-        ("best", "The surest right predictions.", sure[right[sure]]),
-        ("unsure", "The predictions in most doubt.", sure[::-1]),
+        ("surest_mistakes", "The surest mistakes.", sure[~right[sure]]),
+        ("surest_hits", "The surest right predictions.", sure[right[sure]]),
+        ("most_doubt", "The predictions in most doubt.", sure[::-1]),
     )
 
     def text(i: int) -> str:
         said = f"{result.classes[predicted[i]]} {confidence[i]:.0%}"
         return said if right[i] else f"{said}\nis {result.classes[result.labels[i]]}"
 
-    return shown(groups, text, right, show)
+    note = "Each has the predicted class with its probability, and the true class where it is another."
+    return [Text(note), *shown(groups, text, right, show)]
 
 
 def shown(
@@ -142,12 +148,21 @@ def rows(result: Classification, names: Sequence[str]) -> list[dict[str, object]
     ]
 
 
-def about(summary: DataSummary, classes: Sequence[str]) -> Section:
-    """Counts, what was skipped, what is in two parts."""
+def about(
+    summary: DataSummary, classes: Sequence[str], column: str = "class", caption: str = "Samples by class and part."
+) -> Section:
+    """Counts, what was skipped, what is in two parts.
+
+    Args:
+        summary: What was read.
+        classes: The names whose counts are shown.
+        column: What these names are.
+        caption: What is counted.
+    """
     counts = summary.counts
-    table = [(name, *(str(counts[part][name]) for part in counts)) for name in classes]
-    section = Section("Data", [Table(("class", *counts), table, "Samples by class and part.")])
-    section.blocks.extend(Text(f"{note[:1].upper()}{note[1:]}.") for note in summary.notes)
+    table = [(name, *(f"{counts[part][name]:,}" for part in counts)) for name in classes]
+    section = Section("Data", [Table((column, *counts), table, caption)])
+    section.blocks.extend(Text(f"{_begun(note)}.") for note in summary.notes)
     if summary.skipped:
         section.blocks.append(Table(("skipped", "reason"), summary.skipped, "Left out as broken."))
     else:
@@ -155,7 +170,7 @@ def about(summary: DataSummary, classes: Sequence[str]) -> Section:
     if summary.duplicates:
         section.blocks.append(
             Table(("part", "sample", "part", "the same as"), summary.duplicates[:50],
-                  f"{len(summary.duplicates)} samples stand in two parts: test scores may be too good.")
+                  f"{len(summary.duplicates):,} samples stand in two parts: test scores may be too good.")
         )  # fmt: skip
     else:
         looked = summary.duplicates is not None
@@ -163,6 +178,11 @@ def about(summary: DataSummary, classes: Sequence[str]) -> Section:
             Text("No sample stands in two parts." if looked else "Samples in two parts were not looked for.")
         )
     return section
+
+
+def _begun(note: str) -> str:
+    """With a capital, unless it begins with the name of a file or an option, such as `train.txt: ...`."""
+    return note[:1].upper() + note[1:] if re.match(r"[a-z]+\b(?![.\w])", note) else note
 
 
 def _percent(value: float) -> str:

@@ -31,8 +31,9 @@ def train_parser(config: type, prog: str, description: str, verbs: str) -> Any:
 
     parser = jsonargparse.ArgumentParser(
         prog=prog,
-        usage=f"{prog} [{verbs}] [options]",
+        usage=f"{prog}{f' [{verbs}]' if verbs else ''} [options]",
         description=description,
+        epilog="Without a verb it trains; `VERB --help` tells what another verb takes." if verbs else None,
         exit_on_error=False,
         allow_abbrev=False,
         formatter_class=_Formatter,
@@ -48,12 +49,38 @@ def train_parser(config: type, prog: str, description: str, verbs: str) -> Any:
         help="Continue the interrupted run in this directory as if it had not been interrupted.",
     )
     parser.add_class_arguments(config, None)
+    names = option_names(config)
+    for action in parser._actions:
+        if action.dest == "print_config":
+            action.help = "Print all options as YAML, as --config takes them; `=skip_default` leaves out the defaults."
+        elif action.help == _GROUP_FILE:
+            main = _full_name(action.dest, names)
+            action.help = f"The same as --{main}." if main in names else "YAML file of the options of this group."
+            action.metavar = main.rpartition(".")[2].upper() if main in names else "FILE"
     return parser
 
 
-class _Formatter(argparse.HelpFormatter):
+_GROUP_FILE = "Path to a configuration file."  # what jsonargparse says of each group of options
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """The lines of examples stay lines; options have the value that they take when they are not given."""
+
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=min(110, max(70, _columns())))
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        return super()._format_action_invocation(action).replace(" \b", "")  # jsonargparse erases with a control code
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return action.dest.rpartition(".")[2].upper()
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        if "." not in action.dest or default in (None, "", argparse.SUPPRESS) or default in ([], {}, ()):
+            return text
+        shown = str(default).lower() if isinstance(default, bool) else default
+        return f"{text} (default: {shown})".replace("%", "%%")
 
 
 def _columns() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.classification import about
-from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text
+from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text, signed, title
 from pipelines.engine.train import Assessment
 from pipelines.inspect.entities import EntityScores, Place, kinds, lead, score
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.data.tag_files import Sentence
 
 SHOWN = 12
+DOUBT = "The entities in most doubt, with the confidence of the least sure one of each sentence."
 # Okabe & Ito's palette, thin enough for light and dark pages.
 COLOURS = [f"rgba({c}, .35)" for c in ("0,114,178", "230,159,0", "0,158,115", "213,94,0", "204,121,167", "86,180,233",
                                        "240,228,66", "118,118,118")]  # fmt: skip
@@ -45,21 +46,26 @@ def assess(
     true = [list(s.spans) for s in sentences]
     result = score(true, predicted, [len(s.offsets) for s in sentences], seed=seed, resamples=resamples)
     headline = [
-        Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
+        Headline(title(name), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}")
         for name, e in result.metrics.items()
     ]
     types = [name for name in next(iter(summary.counts.values())) if name not in ("sentences", "words")]
     rows = [
         {
             "sample": s.name, "text": s.text, "true": _written(s, s.spans), "predicted": _written(s, places),
-            "confidence": round(min((c for _, c in entities), default=1.0), 6), "right": places == list(s.spans),
+            "confidence": round(min(c for _, c in entities), 6) if entities else "", "right": places == list(s.spans),
         }
         for s, entities, places in zip(sentences, found, predicted, strict=True)
     ]  # fmt: skip
     sections = [
         _scores(result),
         Section("Predictions", list(_examples(sentences, found, predicted, types))),
-        about(summary, list(next(iter(summary.counts.values())))),
+        about(
+            summary,
+            list(next(iter(summary.counts.values()))),
+            "what",
+            "Sentences, words and entities of each type, by part.",
+        ),
     ]
     metrics: dict[str, Any] = {"test": result.to_json()}
     if dictionary is not None:
@@ -86,7 +92,7 @@ def _dictionary(
         (
             "dictionary",
             *(f"{theirs[name].value:.4f}" for name in columns),
-            f"{ahead.value:+.4f} [{ahead.low:+.4f}, {ahead.high:+.4f}]",
+            f"{signed(ahead.value)} [{signed(ahead.low)}, {signed(ahead.high)}]",
         ),
     ]
     caption = (
@@ -100,7 +106,7 @@ def _dictionary(
 
 
 def _scores(result: EntityScores) -> Section:
-    whole = [(n.replace("_", " "), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for n, e in result.metrics.items()]
+    whole = [(title(n), f"{e.value:.4f}", f"{e.low:.4f} – {e.high:.4f}") for n, e in result.metrics.items()]
     by_type = [
         (r.name, f"{r.precision:.1%}", f"{r.recall:.1%}", f"{r.f1:.1%}", str(r.support)) for r in result.per_type
     ]
@@ -130,7 +136,7 @@ def _examples(
     groups = (
         ("The sentences with most errors.", sorted((i for i in wrong if wrong[i]), key=lambda i: -wrong[i])),
         ("Sentences with most entities, all found.", sorted(hits, key=lambda i: -len(predicted[i]))),
-        ("The entities in most doubt.", sorted((i for i in wrong if predicted[i]), key=lambda i: sure[i])),
+        (DOUBT, sorted((i for i in wrong if predicted[i]), key=lambda i: sure[i])),
     )
     for caption, order in groups:
         if not order:
@@ -138,7 +144,8 @@ def _examples(
             continue
         shown: list[tuple[str, Sequence[Mark]]] = []
         for i in order[:SHOWN]:
-            shown.append((f"{sentences[i].name}, predicted:", _marks(sentences[i], predicted[i], types)))
+            doubt = f" ({sure[i]:.0%})" if caption == DOUBT else ""
+            shown.append((f"{sentences[i].name}, predicted{doubt}:", _marks(sentences[i], predicted[i], types)))
             if wrong[i]:
                 shown.append(("true:", _marks(sentences[i], sentences[i].spans, types)))
         yield Marked(shown, caption)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from callbacks import figures as drawings
 from callbacks.figures import BLUE, GREEN, GREY, ORANGE, RED, new
+from pipelines.engine.report import title
 
 if TYPE_CHECKING:
     from pipelines.inspect.calibration import Reliability
@@ -26,17 +27,20 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 110,
 }
+CURVES_IN_A_ROW = 3  # more of them are too small to read on a page
 
 
 def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Training against validation for each value, and the learning rate; one point an epoch."""
+    """Training against validation for each value, and the learning rate; one point an epoch, in rows."""
     names = [n for n in history if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
     names.sort(key=lambda name: name != "loss")
     panels = names + (["learning_rate"] if "learning_rate" in history else [])
     with rc_context(STYLE):
-        figure = new(3.6 * max(len(panels), 1), 3)
+        columns = 2 if len(panels) == 4 else min(max(len(panels), 1), CURVES_IN_A_ROW)
+        rows = -(-len(panels) // columns)
+        figure = new(3.2 * columns, 2.7 * max(rows, 1))
         for number, name in enumerate(panels, start=1):
-            axes = figure.add_subplot(1, len(panels), number)
+            axes = figure.add_subplot(rows, columns, number)
             epochs = np.arange(1, len(history[name]) + 1)
             marker = "o" if len(epochs) < 30 else None
             axes.plot(epochs, history[name], color=BLUE, marker=marker, markersize=3, label="training")
@@ -44,7 +48,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
                 values = history[f"val_{name}"]
                 axes.plot(epochs, values, color=ORANGE, marker=marker, markersize=3, label="validation")
                 axes.legend(frameon=False)
-            axes.set(title=name.replace("_", " "), xlabel="epoch")
+            axes.set(title=title(name), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
@@ -84,7 +88,7 @@ def lines(
         if low is not None:
             axes.set_ylim(bottom=low)
         if len(series) + len(marks or {}) > 1:
-            axes.legend(frameon=False, fontsize=8)
+            figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
@@ -138,7 +142,9 @@ def panels(
         for axes, (name, (xs, ys)) in zip(grid, series.items(), strict=False):
             if xs and isinstance(xs[0], str):
                 axes.bar(np.arange(len(xs)), ys, color=BLUE)
-                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], rotation=45, fontsize=7)
+                turned = max(map(len, map(str, xs))) > 3
+                style = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+                axes.set_xticks(np.arange(len(xs)), [_short(str(x), 10) for x in xs], fontsize=7, **style)
             else:
                 axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
             axes.set_title(_short(name, 30))
@@ -178,7 +184,7 @@ def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: S
                 show(axes[row][column], image, alpha=0.45)
                 signed = bool((values < 0).any())
                 top = max(float(np.abs(values[row]).max()), 1e-12)
-                colours = "RdBu_r" if signed else "inferno"
+                colours = "RdBu" if signed else "inferno"  # blue speaks for it, as in texts and bars
                 low = -top if signed else 0
                 axes[row][column].imshow(values[row], cmap=colours, vmin=low, vmax=top, alpha=0.65)
                 axes[row][column].set_title(name, fontsize=8)

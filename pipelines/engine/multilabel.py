@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from pipelines.engine import figures
 from pipelines.engine.classification import Show, about, shown
 from pipelines.engine.evaluate import BINS
-from pipelines.engine.report import Block, Headline, Picture, Section, Table
+from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
 from pipelines.engine.train import Assessment
 from pipelines.errors import UserError
 from pipelines.inspect.calibration import Reliability, reliability
@@ -139,9 +139,13 @@ def assess(
 ) -> Assessment:
     """Scores with intervals, predictions and report sections on the test part; arguments as in `classification`."""
     result = score(targets, probabilities, classes, seed=seed, resamples=resamples)
-    headline = [Headline(name.replace("_", " "), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
+    headline = [Headline(title(name), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
                 if name in MAIN]  # fmt: skip
-    sections = [_scores(result), Section("Predictions", _examples(result, show)), about(summary, classes)]
+    sections = [
+        _scores(result),
+        Section("Predictions", _examples(result, show)),
+        about(summary, classes, "label", "Samples with each label, by part."),
+    ]
     return Assessment({"test": result.to_json()}, headline, _rows(result, names), sections)
 
 
@@ -149,19 +153,26 @@ def _interval(estimate: Estimate) -> str:
     return "" if math.isnan(estimate.low) else f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
 
 
+def _ends(estimate: Estimate) -> str:
+    return "–" if math.isnan(estimate.low) else f"{estimate.low:.4f} – {estimate.high:.4f}"
+
+
 def _scores(result: MultiLabel) -> Section:
-    table = [(name.replace("_", " "), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()]
+    table = [(title(name), f"{e.value:.4f}", _ends(e)) for name, e in result.metrics.items()]
     per_class = [(name, *("–" if math.isnan(x) else f"{x:.1%}" for x in scores), str(support))
                  for name, *scores, support in result.per_class]  # fmt: skip
     columns = ("label", "precision", "recall", "F1", "average precision", "samples")
-    caption = f"{len(result.targets):,} test samples; a label is given where its chance is above one half."
+    caption = (
+        f"{len(result.targets):,} test samples; a label is given where its chance is above one half. Subset accuracy "
+        "is the share of samples with all labels right, Hamming loss that of wrong decisions for or against a label."
+    )
     diagram = Picture(
         "reliability", figures.reliability_diagram(result.reliability),
         "All decisions for or against a label. Bars on the diagonal: a confidence of 90 % is right nine times in ten.",
         "Reliability diagram",
     )  # fmt: skip
     blocks: list[Block] = [
-        Table(("score", "value", ""), table, caption),
+        Table(("score", "value", "95 % interval"), table, caption),
         Table(columns, per_class, "By label."),
         diagram,
     ]
@@ -172,26 +183,45 @@ def _words(result: MultiLabel, row: np.ndarray) -> str:
     return ", ".join(name for name, on in zip(result.classes, row, strict=True) if on) or "none"
 
 
+def first_named(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """int (N,): the label that an example names first: a predicted one, else a true one, else the likeliest.
+
+    Args:
+        targets: (N, K) of 0 and 1.
+        probabilities: (N, K).
+    """
+    predicted, true = probabilities > THRESHOLD, np.asarray(targets) > 0
+    rest = np.where(true.any(1), true.argmax(1), probabilities.argmax(1))
+    return np.where(predicted.any(1), predicted.argmax(1), rest)
+
+
 def _examples(result: MultiLabel, show: Show) -> list[Block]:
     likelihood = np.where(result.targets, result.probabilities, 1 - result.probabilities)
     worst = np.argsort(likelihood.min(1), kind="stable")
     predicted = result.predicted
     right = (predicted == result.targets).all(1)
-    groups = (("worst", "The surest mistakes.", worst[~right[worst]]),
-              ("best", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
+    groups = (("surest_mistakes", "The surest mistakes.", worst[~right[worst]]),
+              ("surest_hits", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
 
     def text(i: int) -> str:
-        return f"{_words(result, predicted[i])}\nis {_words(result, result.targets[i])}"
+        said = _words(result, predicted[i])
+        return said if right[i] else f"{said}; is {_words(result, result.targets[i])}"
 
-    return shown(groups, text, right, show)
+    note = 'Each has the predicted labels, and after "is" the true ones where they are others.'
+    return [Text(note), *shown(groups, text, right, show)]
+
+
+def _joined(result: MultiLabel, row: np.ndarray) -> str:
+    """As `predict` writes labels: a name may hold a comma, and one may be called none."""
+    return "|".join(name for name, on in zip(result.classes, row, strict=True) if on)
 
 
 def _rows(result: MultiLabel, names: Sequence[str]) -> list[dict[str, object]]:
     return [
         {
             "sample": names[i],
-            "label": _words(result, result.targets[i]),
-            "predicted": _words(result, result.predicted[i]),
+            "label": _joined(result, result.targets[i]),
+            "predicted": _joined(result, result.predicted[i]),
             "right": bool((result.predicted[i] == result.targets[i]).all()),
             **{
                 f"p_{name}": round(float(p), 6) for name, p in zip(result.classes, result.probabilities[i], strict=True)

@@ -14,6 +14,7 @@ from pipelines.data.tables import TablePart
 from pipelines.engine import figures
 from pipelines.engine.report import Block, Picture, Table
 from pipelines.engine.table_predict import answers, frame_of, inputs, numbers
+from pipelines.engine.table_sections import written
 from pipelines.inspect import decide
 from pipelines.inspect.explain import integrated_gradients_of_rows
 from pipelines.inspect.survival import concordance, risk
@@ -52,11 +53,10 @@ def explain(
     names = [column.name for column in encoder.columns]
     order = np.argsort(-mean)
     top = order[:30]
-    what = {"classes": "log-loss", "number": "squared error of the scaled number", "survival": "1 - C-index"}[
-        target.problem
-    ]
+    what = {"classes": "rise of the log-loss", "number": "rise of the squared error of the scaled number",
+            "survival": "fall of the C-index"}[target.problem]  # fmt: skip
     blocks: list[Block] = [
-        Picture("importance", figures.bars([names[i] for i in top], mean[top], f"rise of the {what}", spread[top]),
+        Picture("importance", figures.bars([names[i] for i in top], mean[top], what, spread[top]),
                 f"How much worse the test part is predicted when a column is shuffled (Breiman, 2001); mean of "
                 f"{REPEATS} and its standard deviation. Columns that say the same hide each other.",
                 "Permutation importance"),
@@ -182,10 +182,4 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
 
 
 def _cell(value: Any) -> str:
-    return (
-        "missing"
-        if value is None or value != value
-        else f"{value:.4g}"
-        if isinstance(value, float)
-        else str(value)[:20]
-    )
+    return "missing" if value is None or value != value else written(value, 20)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine import classification, figures, table_linear
-from pipelines.engine.report import Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Headline, Picture, Section, Table, Text, title
 from pipelines.engine.table_predict import answers, numbers
 from pipelines.engine.table_sections import FEW_RESAMPLES, among, clusters, drawn, share, subgroups
 from pipelines.engine.train import Assessment
@@ -40,8 +40,8 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
         for key, e in ours.items():
             note = f"95 % interval {e.low:.4g} to {e.high:.4g}"
             note += f"; linear model {other[key].value:.4g}" if other is not None else ""
-            headline.append(Headline(f"{key}{suffix}", f"{e.value:.4g}", note))
-        rows = [(key, str(e), *((str(other[key]),) if other is not None else ())) for key, e in ours.items()]
+            headline.append(Headline(title(key) + (f" of {name}" if suffix else ""), f"{e.value:.4g}", note))
+        rows = [(title(key), str(e), *((str(other[key]),) if other is not None else ())) for key, e in ours.items()]
         covered = share(config, np.abs(true - said) <= half, everything, groups)
         metrics["test"]["metrics"][f"coverage{suffix}"] = covered.to_json()
         ends = np.array([min(true.min(), said.min()), max(true.max(), said.max())])
@@ -56,7 +56,7 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
             ])
         )  # fmt: skip
         sections.append(_by_subgroup(config, data, name, true, said, groups))
-    sections.append(classification.about(data.summary, list(data.summary.counts["test"])))
+    sections.append(classification.about(data.summary, list(data.summary.counts["test"]), "target", "Rows by part."))
     rows_out = [
         {"sample": name, **{f"true_{c}": float(a) for c, a in zip(target.columns, true, strict=True)},
          **{f"predicted_{c}": float(f"{b:.6g}") for c, b in zip(target.columns, said, strict=True)}}

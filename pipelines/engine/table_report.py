@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine import classification, table_costs, table_linear, table_number, table_survival, table_two_classes
-from pipelines.engine.report import Block, Headline, Section, Table, Text
+from pipelines.engine.report import Block, Headline, Section, Table, Text, title
 from pipelines.engine.table_predict import answers
 from pipelines.engine.table_sections import (
     clusters,
@@ -98,7 +98,7 @@ def _classes(
             sections.append(table_two_classes.gain(part.values, p))
         by_group = subgroups_of_two(config, data, p, learned, groups)
         headline = [
-            Headline(name.replace("_", " "), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}"
+            Headline(title(name), f"{e.value:.4f}", f"95 % interval {e.low:.4f} to {e.high:.4f}"
                      + (f"; linear model {theirs.values[name]:.4f}" if theirs is not None else ""))
             for name, e in estimates.items() if name in MAIN or medical
         ]  # fmt: skip
@@ -108,7 +108,7 @@ def _classes(
             boot["decided"] = decide.chosen(learned, linear)
             other = classification.classification(part.values, linear, target.classes, **boot)
             metrics["linear"] = {name: e.to_json() for name, e in other.metrics.items()}
-            rows = [(n.replace("_", " "), str(e), str(other.metrics[n])) for n, e in result.metrics.items()]
+            rows = [(title(n), str(e), str(other.metrics[n])) for n, e in result.metrics.items()]
             sections.append(Section("Beside a linear model", [Table(("score", "network", "linear model"), rows)]))
         if costs is not None:
             headline.insert(0, table_costs.headline(made))
@@ -185,6 +185,6 @@ def _certainty(
         "network did not learn from, but that chose the best epoch."
     )
     by = "" if learned.get("prior") is None else "The weights of the classes were taken out of the odds. "
-    by += f"Probabilities were divided in log-odds by a temperature of {learned['temperature']:.3f}"
+    by += f"The log-odds of the probabilities were divided by {learned['temperature']:.3f} (temperature scaling)"
     by += ", then mapped by isotonic regression." if learned["isotonic"] else "."
     return Section("How sure", [Text(by), Table(("share of the test rows", "value"), rows, caption)])

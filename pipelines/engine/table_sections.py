@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from pipelines.engine.report import Section, Table, Text
+from pipelines.engine.report import Section, Table, Text, title
 from pipelines.engine.table_predict import numbers
 from pipelines.inspect import binary, decide, survival
 from pipelines.metrics import Estimate, bootstrap
@@ -146,7 +146,7 @@ def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
         band = np.searchsorted(edges, plain, side="left")
         ends = [
             f"up to {edges[0]:g}",
-            *(f"{a:g} to {b:g}" for a, b in pairwise(edges)),
+            *(f"above {a:g} to {b:g}" for a, b in pairwise(edges)),
             f"above {edges[-1]:g}",
         ]
         return [(ends[i], (band == i) & ~np.isnan(plain)) for i in range(len(ends))]
@@ -196,7 +196,7 @@ def cross_validation(
     each = [scores(data.folds == fold) for fold in range(int(data.folds.max()) + 1)]
     by_name = {name: np.array([fold[name] for fold in each]) for name in each[0]}
     rows = [
-        (name.replace("_", " "), *(f"{v:.4f}" for v in values), f"{values.mean():.4f} ± {values.std(ddof=1):.4f}")
+        (_of(name), *(f"{v:.4f}" for v in values), f"{values.mean():.4f} ± {values.std(ddof=1):.4f}")
         for name, values in by_name.items()
     ]
     caption = (
@@ -214,6 +214,11 @@ def cross_validation(
         for name, values in by_name.items()
     }
     return Section("Cross-validation", [table]), found
+
+
+def _of(name: str) -> str:
+    score, _, column = name.partition("_")
+    return f"{title(score)} of {column}" if score == "rmse" and column else title(name)
 
 
 def missingness(data: TableParts) -> Section:
@@ -268,4 +273,11 @@ def rows_table(
 def _cell(value: Any) -> str:
     if value is None or value != value:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:30]
+    return written(value, 30)
+
+
+def written(value: Any, most: int) -> str:
+    """A known value in so many characters; amounts, such as of money, without exponents."""
+    if not isinstance(value, float):
+        return str(value)[:most]
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"

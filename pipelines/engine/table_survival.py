@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine import classification, figures, table_linear
-from pipelines.engine.report import Headline, Picture, Section, Table
+from pipelines.engine.report import Headline, Picture, Section, Table, signed
 from pipelines.engine.table_predict import answers
 from pipelines.engine.table_sections import FEW_RESAMPLES, among, clusters, drawn, subgroups
 from pipelines.engine.train import Assessment
@@ -39,15 +39,15 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
     if theirs is not None:
         other, difference = theirs.estimates()["c_index"], ours.minus(theirs)["c_index"]
         metrics["linear"] = {"c_index": other.to_json()}
-        scores += [str(other), f"{difference.value:+.4f}", f"{difference.low:+.4f} to {difference.high:+.4f}"]
-        columns += ["linear model", "difference", "interval"]
+        scores += [str(other), signed(difference.value), f"{signed(difference.low)} to {signed(difference.high)}"]
+        columns += ["linear model", "difference", "95 % interval"]
         note += f"; linear model {other.value:.4f}"
     edges = np.array(target.edges)
     third = np.searchsorted(np.quantile(index, [1 / 3, 2 / 3]), index)
     series = {}
     for group, name in enumerate(("low risk", "middle risk", "high risk")):
         mask = third == group
-        series[f"{name}: observed"] = (edges, survival.kaplan_meier(time[mask], event[mask], edges))
+        series[name] = (edges, survival.kaplan_meier(time[mask], event[mask], edges))
     figure = figures.lines(series, str(target.duration), "share without the event", steps=True, low=0)
     mean = {"predicted": (edges, np.append(1.0, curves.mean(0))),
             "observed (Kaplan-Meier)": (edges, survival.kaplan_meier(time, event, edges))}  # fmt: skip
@@ -55,8 +55,10 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
         Section("Test scores", [
             Table(("score", *columns), [("C-index (Harrell)", *scores)],
                   f"{len(time):,} test rows, {int(event.sum()):,} events; 95 % intervals from {resamples} resamples of "
-                  f"{drawn(config, groups)}. The linear model is Cox's on the same columns and rows."),
-            Picture("risk_groups", figure, "The test rows in three groups of equal size by predicted risk.",
+                  f"{drawn(config, groups)}. The linear model is Cox's on the same columns and rows. The C-index is "
+                  "the share of comparable pairs of rows where the higher risk has the earlier event; chance is 0.5."),
+            Picture("risk_groups", figure,
+                    "Observed (Kaplan-Meier) in three groups of test rows of equal size by predicted risk.",
                     "Survival by group"),
             Picture("survival", figures.lines(mean, str(target.duration), "share without the event", low=0),
                     "The mean of the predicted curves should lie on what was observed.",
@@ -70,7 +72,7 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
 
     by_group = subgroups(config, data, ("events", "C-index"), cells)
     sections += [] if by_group is None else [by_group]
-    sections.append(classification.about(data.summary, ["event", "censored"]))
+    sections.append(classification.about(data.summary, ["event", "censored"], "outcome", "Rows by outcome and part."))
     headline = [Headline("C-index", f"{c.value:.4f}", note)]
     rows = [
         {"sample": n, "time": float(t), "event": bool(e), "risk": round(float(r), 6)}

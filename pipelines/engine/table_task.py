@@ -209,7 +209,9 @@ def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
                 weight = np.repeat(weight[:, None], copies, axis=1)
                 if data.folds is not None:
                     left_out = data.folds[indices, None] == np.arange(copies)
-                    weight = weight * (left_out != training)
+                    # In validation one copy counts of each row, for as much as all the others in training: so that
+                    # the losses of both, which are means over rows and copies, can be compared.
+                    weight = weight * (left_out != training) * (1 if training else copies - 1)
             return part.x[indices], y, weight
 
         return read

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine import figures, table_costs
-from pipelines.engine.report import Picture, Section, Table, Text
+from pipelines.engine.report import Picture, Section, Table, Text, signed, title
 from pipelines.engine.table_sections import share
 from pipelines.inspect import binary
 from pipelines.inspect.calibration import reliability_of_positive
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def beside_linear(ours: binary.Draws, theirs: binary.Draws | None, positive: str, number: int, drawn: str) -> Section:
     estimates = ours.estimates()
     if theirs is None:
-        rows = [(n.replace("_", " "), str(e)) for n, e in estimates.items()]
+        rows = [(title(n), str(e)) for n, e in estimates.items()]
         return Section("Test scores", [Table(("score", "network"), rows, f"{number:,} test rows.")])
     other, difference = theirs.estimates(), ours.minus(theirs)
     table = [
-        (n.replace("_", " "), str(e), str(other[n]), f"{difference[n].value:+.4f}",
-         f"{difference[n].low:+.4f} to {difference[n].high:+.4f}")
+        (title(n), str(e), str(other[n]), signed(difference[n].value),
+         f"{signed(difference[n].low)} to {signed(difference[n].high)}")
         for n, e in estimates.items()
     ]  # fmt: skip
     caption = (
@@ -35,7 +35,7 @@ def beside_linear(ours: binary.Draws, theirs: binary.Draws | None, positive: str
         "the difference is that on the same resamples. The linear model is a logistic regression on the same columns "
         "and rows."
     )
-    columns = ("score", "network", "linear model", "difference", "interval")
+    columns = ("score", "network", "linear model", "difference", "95 % interval")
     return Section("Beside a linear model", [Table(columns, table, caption)])
 
 
@@ -67,7 +67,7 @@ def decision(config: TableConfig, result: Classification, costs: np.ndarray, mad
         f"{positive!r} from a probability of {made['threshold']:.3f} on."
     )
     rates = [
-        (name.replace("_", " "), str(Estimate(*(float("nan") if v is None else v for v in made[name].values()))))
+        (title(name), str(Estimate(*(float("nan") if v is None else v for v in made[name].values()))))
         for name in ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
     ]
     figure = figures.lines(
@@ -100,7 +100,7 @@ def gain(labels: np.ndarray, p: np.ndarray) -> Section:
             Picture("gain", figures.lines(curves, "share of rows, highest risk first", "share of the positives", low=0),
                     "How many of the positives are among the rows of highest risk.", "Gain chart"),
             Picture("lift", figures.lines({"lift": (grid, lift)}, "share of rows, highest risk first", "lift", low=0),
-                    "How many times more than among all.", "Lift chart"),
+                    "How many times more positives these rows hold than as many drawn at random.", "Lift chart"),
             Table(("rows taken", "positives found", "lift"), tenths),
         ],
     )  # fmt: skip
@@ -131,9 +131,9 @@ def calibration(labels: np.ndarray, p: np.ndarray, positive: str) -> Picture:
     figure = figures.reliability_diagram(bins)
     upper, lower = figure.axes
     upper.set_ylabel(f"share of {positive}")
-    marks, names = upper.get_legend_handles_labels()
-    names = [f"share of {positive}" if name == "accuracy" else name for name in names]
-    upper.legend(marks, names, loc="upper left", frameon=False)
+    for text in figure.legends[0].get_texts():
+        if text.get_text() == "accuracy":
+            text.set_text(f"share of {positive}")
     lower.set(xlabel=f"probability of {positive}", ylabel="rows")
     caption = f"Bars on the diagonal: of the rows with a probability of 90 % nine in ten are {positive}."
     return Picture("reliability", figure, caption, "Reliability diagram")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,12 +57,12 @@ def _texts(blocks: Sequence[report.Block]) -> Iterator[tuple[str, str]]:
 
 
 def _mark(mark: report.Mark) -> str:
-    return f"{_plain(mark.text)} **({_plain(mark.label)})**" if mark.label else _plain(mark.text)
+    return f"**{_plain(mark.text)}** *({_plain(mark.label)})*" if mark.label else _plain(mark.text)
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~-])", r"\\\1", re.sub(r"\s+", " ", text))
+    """Text that TensorBoard's Markdown shows as it is, in one line; it has no backslash before < and &."""
+    return re.sub(r"([\\`*_{}\[\]()#+!-])", r"\\\1", html.escape(re.sub(r"\s+", " ", text), quote=False))
 
 
 def scores(metrics: Mapping[str, Any]) -> dict[str, float]:

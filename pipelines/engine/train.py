@@ -131,8 +131,9 @@ def _finish(
     start = time.perf_counter()
     assessment: Assessment = task.assess(config, data, model)
     seconds = sum(row["seconds"] for row in history.rows)
+    gap = " The gap is how much worse validation is than training." if "gap" in history.columns() else ""
     curves = report.Picture(
-        "learning_curves", figures.learning_curves(history.columns()), "One point an epoch.",
+        "learning_curves", figures.learning_curves(history.columns()), "One point an epoch." + gap,
         "Learning curves of training and validation",
     )  # fmt: skip
     sections = [
@@ -189,7 +190,8 @@ def _tell(data: Data) -> None:
     if data.summary.duplicates:
         part, name, other, copy = data.summary.duplicates[0]
         number = len(data.summary.duplicates)
-        say(f"warning: {number} samples are in two parts, such as {name} ({part}) and {copy} ({other})")
+        both = f"{name} ({part}) and {copy} ({other})"
+        say(f"warning: {number} samples are in two parts, such as {both}: scores may be too good")
 
 
 def _check_same(run: RunDir, fingerprint: str) -> None:

@@ -75,7 +75,8 @@ def last_feature_map(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         if isinstance(output, keras.KerasTensor) and len(output.shape) == 4 and output.shape[1] and output.shape[1] > 1:
             node = layer._inbound_nodes[-1]
             tensor = node.outputs[0]
-            return keras.Model(model.inputs, tensor), keras.Model(tensor, model.outputs)
+            # One input and one output, and no lists of one, of which Keras warns when it gets an array.
+            return keras.Model(model.inputs[0], tensor), keras.Model(tensor, model.outputs[0])
     raise ValueError("the model has no activation with height and width, which Grad-CAM needs")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.vocabulary import WORD
-from pipelines.engine.report import Mark, Marked, Section, Table, Text
+from pipelines.engine.report import Mark, Marked, Section, Table, Text, signed
 from pipelines.inspect import label_errors, text_baselines
 from pipelines.inspect.explain_text import character_scores
 from pipelines.metrics import Estimate, bootstrap
@@ -115,7 +115,7 @@ def _frequent(data: TextParts) -> np.ndarray:
 
 
 def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"
 
 
 def near_duplicates(data: TextParts) -> tuple[list[Any], list[dict[str, Any]]]:
@@ -140,7 +140,7 @@ def near_duplicates(data: TextParts) -> tuple[list[Any], list[dict[str, Any]]]:
                   | {i for part, i, _, _, _ in data.similar if part == "test"})  # fmt: skip
     caption = (
         f"{len(data.similar)} pairs of texts in different parts share most of their word triples; {touched} of "
-        f"{len(data.test.texts)} test texts are among them, and scores on these may be too good. All are in "
+        f"{len(data.test.texts):,} test texts are among them, and scores on these may be too good. All are in "
         f"{SIMILAR_FILE} of the run."
     )
     columns = ("similarity", "part", "sample", "text", "part", "sample", "text")
@@ -204,8 +204,9 @@ def _table(found: list[dict[str, Any]], of: str, by: str) -> Any:
     if not found:
         return Text(f"No label of {of} is doubted by {by} (confident learning).")
     caption = (
-        f"{len(found)} labels of {of} are doubted by {by} (confident learning); the worst of them, and all in "
-        f"{ISSUES_FILE} of the run. Some are wrong labels, some are hard texts: read them."
+        f"{len(found)} labels of {of} are doubted by {by} (confident learning); the worst of them; all are in "
+        f"{ISSUES_FILE} of the run. The margin is the chance of the label less that of the class it seems to be. "
+        "Some are wrong labels, some are hard texts: read them."
     )
     columns = ("margin", "sample", "label", "seems", "text")
     return Table(columns, [tuple(row[name] for name in columns) for row in found[:SUSPECTS]], caption)

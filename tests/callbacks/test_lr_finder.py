@@ -94,6 +94,15 @@ def test_quadratic_has_its_known_limit():
     assert f"{found.suggestion:.2g}" in figure.axes[0].get_legend().get_texts()[2].get_text()
 
 
+def test_careful_is_never_above_the_suggestion():
+    """The loss falls most at once, and then on and on, ever less: the middle of its way down lies behind that fall."""
+    found = LearningRateFinder(steps=100)
+    found.rates = np.geomspace(1e-6, 1, 100).tolist()
+    found.smoothed = [1.0] * 40 + np.linspace(0.9, 0.5, 5).tolist() + np.linspace(0.49, 0.4, 50).tolist() + [9.0] * 5
+    assert found.rates[valley(found.smoothed)] > found.suggestion
+    assert found.careful == found.suggestion
+
+
 def brute_valley(losses):
     """The longest falling subsequence by trying all, for short ones; the first of the longest by its end."""
     best = None

@@ -65,9 +65,9 @@ def trained(tmp_path_factory):
 def test_run_directory_is_whole(trained):
     run, done = trained
     assert files_of(run) == RUN_FILES
-    assert "roc auc" in done.stdout
-    assert "note: number: income, age" in done.stderr
-    assert "note: date: opened" in done.stderr
+    assert "ROC AUC" in done.stdout
+    assert "note: read as number: income, age" in done.stderr
+    assert "note: read as date: opened" in done.stderr
     for word in ("Beside a linear model", "Decision", "Gain and lift", "How sure", "By subgroup"):
         assert word in (run / "report.html").read_text(), word
     assert {"gain.png", "lift.png", "cost.png", "reliability.png"} <= {p.name for p in (run / "figures").iterdir()}

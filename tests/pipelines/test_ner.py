@@ -60,6 +60,7 @@ def test_a_run_learns_scores_and_reports(trained):
     assert set(metrics["per_type"]) == {"person", "town"}
     rows = list(csv.DictReader((run / "predictions.csv").open(encoding="utf-8")))
     assert np.mean([row["true"] == row["predicted"] for row in rows]) > 0.8
+    assert all((row["confidence"] == "") == (row["predicted"] == "") for row in rows)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<mark style=" in page
     assert "What kinds of error" in page
@@ -75,7 +76,7 @@ def test_tensorboard_shows_sentences_with_their_entities(trained):
     for row in sentences(120):
         (_, stop, _), (start, end, _) = row["entities"]
         text = row["text"]
-        marked.add(f"{text[:stop]} **(person)**{text[stop:start]}{text[start:end]} **(town)**{text[end:]}")
+        marked.add(f"**{text[:stop]}** *(person)*{text[stop:start]}**{text[start:end]}** *(town)*{text[end:]}")
     lines = content.decode().splitlines()
     assert lines
     for line in lines:

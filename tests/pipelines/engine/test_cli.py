@@ -70,6 +70,12 @@ def test_help_teaches_and_imports_no_keras():
     assert done.returncode == 0, done.stderr
     assert "--augment.cutmix" in done.stdout
     assert "Passes over the training part" in done.stdout
+    lines = done.stdout.splitlines()
+    assert "    python -m pipelines.image_classify --config configs/fashion_mnist.yaml" in lines
+    assert any(line.startswith("  --data SOURCE ") and line.endswith("The same as --data.source.") for line in lines)
+    assert any(line.startswith("  --run.seed SEED ") for line in lines)
+    assert "augmentation and dropout come from it. (default: 0)" in " ".join(done.stdout.split())
+    assert "\b" not in done.stdout
     assert time.perf_counter() - start < 5
 
 

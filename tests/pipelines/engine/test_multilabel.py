@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipelines.engine.multilabel import score
+from pipelines.engine.multilabel import _rows, first_named, score
 from pipelines.errors import UserError
 
 
@@ -37,6 +37,20 @@ def test_calibration_is_that_of_all_decisions():
     assert result.metrics["expected_calibration_error"].value == pytest.approx(0.1)
     assert result.reliability.counts.sum() == 200
     assert result.to_json()["reliability"]["accuracy"][13] == pytest.approx(0.8)
+
+
+def test_labels_are_written_as_predict_writes_them():
+    result = score(np.array([[1, 1], [0, 0]]), np.array([[0.9, 0.8], [0.1, 0.2]]), ["box, wrap", "none"], seed=0)
+    rows = _rows(result, ["one", "two"])
+    assert [(row["label"], row["predicted"]) for row in rows] == [("box, wrap|none",) * 2, ("",) * 2]
+
+
+def test_first_label_named():
+    truth = np.array([[0, 1, 1], [0, 1, 1], [0, 0, 0]])
+    chances = np.array(
+        [[0.6, 0.1, 0.9], [0.4, 0.1, 0.3], [0.1, 0.2, 0.3]]
+    )  # "a, c is b, c", "none is b, c", "none is none"
+    assert first_named(truth, chances).tolist() == [0, 1, 2]
 
 
 def test_broken_predictions():

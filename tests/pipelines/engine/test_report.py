@@ -1,10 +1,14 @@
 import base64
+import html
 import re
 
 import numpy as np
+import pytest
 
+from pipelines.data.summary import DataSummary
 from pipelines.engine import figures
-from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, write_report
+from pipelines.engine.classification import about
+from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, signed, write_report
 
 
 def test_report_is_self_contained_and_escaped(tmp_path):
@@ -21,13 +25,47 @@ def test_report_is_self_contained_and_escaped(tmp_path):
         )
     ]
     write_report(tmp_path / "r.html", title="T", lead="L", headline=[Headline("h", "1")], sections=sections)
-    html = (tmp_path / "r.html").read_text()
-    assert "<script" not in html
-    assert "&lt;script&gt;" in html
-    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", html)
-    assert base64.b64decode(re.search(r"base64,([^\"]+)", html)[1]).startswith(b"\x89PNG")
+    page = (tmp_path / "r.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
+    assert base64.b64decode(re.search(r"base64,([^\"]+)", page)[1]).startswith(b"\x89PNG")
     save_figures(tmp_path / "f", sections)
     assert (tmp_path / "f" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_long_cells_break_into_lines(tmp_path):
+    table = Table(("text", "the same as"), [("word " * 40, "word " * 40), ("short", "short")])
+    write_report(tmp_path / "r.html", title="T", lead="", headline=[], sections=[Section("A", [table])])
+    page = (tmp_path / "r.html").read_text()
+    assert page.count('<td class="long">word') == 2
+    assert page.count("<td>short") == 2
+    assert re.search(r"td\.long[^{]*{[^}]*white-space: normal", page)
+
+
+def test_differences_have_no_negative_zero():
+    assert [signed(x) for x in (-0.00001, 0.0, 0.25, -0.25)] == ["+0.0000", "+0.0000", "+0.2500", "-0.2500"]
+
+
+def test_notes_keep_the_names_of_files():
+    notes = ["the test part is made here", "ner.txt: its tags are BIO", "model.folds is off", "23 rows"]
+    summary = DataSummary({"test": {"a": 1}}, [], [], "", notes)
+    texts = [block.text for block in about(summary, ["a"]).blocks if isinstance(block, Text)]
+    assert texts[:4] == [
+        "The test part is made here.", "ner.txt: its tags are BIO.", "model.folds is off.", "23 rows."
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["I want &gt; it & more", "a <b>bold</b> box", "a_b *c* `d` ~~e~~ | f [g](http://h) \\ # 1. -"]
+)
+def test_texts_stand_in_tensorboard_as_they_are(text):
+    from tensorboard.plugin_util import markdown_to_safe_html
+
+    from pipelines.engine.tensorboard import _plain
+
+    shown = re.sub(r"</?(ul|li|strong)>", "", markdown_to_safe_html(f"- **lead** {_plain(text)}"))
+    assert html.unescape(shown).strip() == f"lead {text}"
 
 
 def test_numbers_are_told_from_names():

@@ -48,6 +48,22 @@ class Logits:
         return keras.ops.convert_to_tensor(np.stack([0 * odds, odds], 1))
 
 
+def test_losses_of_training_and_validation_are_on_one_scale():
+    """Both are means over rows and copies: a row counts for as much in each, or the curves cannot be compared."""
+    config, data = loaded(rare(600), ensemble=3)
+    stream, validation = table_task.batches(config, data)
+    *_, training = (np.concatenate(part) for part in zip(*stream.dataset.as_numpy_iterator(), strict=True))
+    *_, judged = (np.concatenate(part) for part in zip(*validation.as_numpy_iterator(), strict=True))
+    assert training.shape[1] == judged.shape[1] == 3
+    assert training.mean() == pytest.approx(judged.mean(), abs=0.02)
+
+
+def test_amounts_are_written_without_exponents():
+    assert [table_sections._cell(x) for x in (11000.0, 0.00001234, 2.5, 1e15, float("nan"), "no")] == [
+        "11000", "1.234e-05", "2.5", "1e+15", "–", "no"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["weights", "effective-number", "oversample"])
 def test_probabilities_and_decisions_are_those_of_the_true_shares(kind):
     """What is fitted to the weighted or drawn rows of the training says the same as what is fitted to the rows."""

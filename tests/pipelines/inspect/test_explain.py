@@ -20,6 +20,7 @@ def test_integrated_gradients_are_complete():
 
 
 @pytest.mark.backend
+@pytest.mark.filterwarnings("error:The structure of")
 def test_grad_cam_finds_the_evidence():
     inputs = keras.Input((16, 16, 1))
     x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="ones")(inputs)
