@@ -101,7 +101,7 @@ def test_the_gradient_is_what_was_there_less_what_was_expected():
     table.embeddings.assign(given[0])
     x = np.arange(4)[None]
     expected = np.eye(SIZE)[tags] - ops.convert_to_numpy(marginals(model(x), np.ones((1, 4), bool)))
-    model.compile(keras.optimizers.SGD(1.0), CRFLoss(), jit_compile=False)
+    model.compile(keras.optimizers.SGD(1.0), CRFLoss(), jit_compile=keras.backend.backend() == "jax")
     model.train_on_batch(x, tags)
     np.testing.assert_allclose(ops.convert_to_numpy(table.embeddings.value) - given[0], expected[0], atol=2e-5)
 
@@ -117,7 +117,7 @@ def test_it_learns_in_fit(policy, tmp_path):
     inputs = keras.Input((None, 3))
     dense = keras.layers.Dense(3, dtype=keras.DTypePolicy(policy))(inputs)
     model = keras.Model(inputs, CRF(3, [(1, 1)], dtype="float32")(dense))
-    model.compile(keras.optimizers.Adam(0.1), CRFLoss(), jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.1), CRFLoss(), jit_compile=keras.backend.backend() == "jax")
     history = model.fit(x, tags, epochs=12, verbose=0).history["loss"]
     assert history[-1] < history[0] / 10
     found = ops.convert_to_numpy(viterbi(model(x), tags >= 0))

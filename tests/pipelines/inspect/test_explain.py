@@ -12,7 +12,7 @@ def test_integrated_gradients_are_complete():
     model = convnet((8, 8, 1), 3, width=8, depth=1)
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
     classes = np.array([0, 2])
-    maps = integrated_gradients(model, images, classes, steps=256)
+    maps = integrated_gradients(model, images, classes, steps=64)
     logits = keras.ops.convert_to_numpy(model(images.astype("float32"), training=False))
     black = keras.ops.convert_to_numpy(model(np.zeros_like(images, "float32"), training=False))
     expected = (logits - black)[np.arange(2), classes]

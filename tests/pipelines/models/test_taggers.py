@@ -86,7 +86,12 @@ def test_a_tagger_learns_and_finds_the_places_again():
     spans = [[(0, 1, "x"), (2, 4, "x")], [], [(0, 1, "x"), (3, 4, "y"), (5, 6, "y")]]
     x = padded([encoder(s) for s in SENTENCES])
     y = padded([np.array(TAGS.encode(s, len(t)), "int32") for s, t in zip(spans, SENTENCES, strict=True)], -1)
-    network.compile(keras.optimizers.Adam(0.02), CRFLoss(), metrics=[EntityF1(TAGS.names)], jit_compile=False)
+    network.compile(
+        keras.optimizers.Adam(0.02),
+        CRFLoss(),
+        metrics=[EntityF1(TAGS.names)],
+        jit_compile=keras.backend.backend() == "jax",
+    )
     history = network.fit(x, y, epochs=20, verbose=0).history
     assert history["entity_f1"][-1] == 1
     found = tag(network, encoder, TAGS, [*SENTENCES, []], batch_size=2)
