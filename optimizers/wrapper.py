@@ -22,7 +22,7 @@ class Wrapper(SumsRows, keras.optimizers.Optimizer):
     Clipping, moving average, loss scaling and gradient accumulation of the inner optimizer move to the wrapper; weight
     decay stays with it. The learning rate is that of the inner optimizer, which is given dense gradients of embeddings.
     A subclass lists its constructor's arguments in `settings` and writes `wrapped_step`; one that changes nothing says
-    that it is `transparent`.
+    that it is `transparent`, and leaves gradients as they come.
 
     Args:
         inner: An optimizer that has not been used yet.

@@ -178,7 +178,8 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
     def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
         labels, which = chances[chosen].argmax(1), "the first class named"
         if data.several:
-            labels, which = multilabel.first_named(part.labels[chosen], chances[chosen]), "the first label named"
+            labels = multilabel.first_named(part.labels[chosen], chances[chosen])
+            which = "the first label named (where none is predicted, the first true or the likeliest one)"
         caption += f" Blue words speak for {which}, orange ones against it."
         return text_report.explained(model, data.reader, [part.texts[i] for i in chosen], labels, texts, caption)
 
@@ -211,6 +212,7 @@ def example(spec: dict[str, Any], generator: Any) -> Any:
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """A row for each text: its class with its chance, or its labels, and the chance of each class."""
     from pipelines.data import text_inputs
+    from pipelines.data.labels import THRESHOLD, joined
     from pipelines.data.text_files import printable
     from pipelines.models.text_predict import predict_raw
 
@@ -222,8 +224,7 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
             continue
         shares = {f"p_{name}": round(float(p), 6) for name, p in zip(classes, chances, strict=True)}
         if spec["several"]:
-            label = "|".join(n for n, p in zip(classes, chances, strict=True) if p > 0.5)
-            yield {**row, "label": label, **shares}
+            yield {**row, "label": joined(classes, chances > THRESHOLD), **shares}
             continue
         best = int(chances.argmax())
         yield {**row, "label": classes[best], "confidence": round(float(chances[best]), 6), **shares}

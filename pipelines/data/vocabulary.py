@@ -133,7 +133,16 @@ def wordpieces(tokens: Sequence[str], *, lowercase: bool, strip_accents: bool | 
     return Vocabulary(tokenizer, numbers[PAD])
 
 
-def sentence_pieces(proto: bytes, numbers: Sequence[int], *, start: int, end: int, pad: int) -> Vocabulary:
+def sentence_pieces(
+    proto: bytes,
+    numbers: Sequence[int],
+    *,
+    start: int,
+    end: int,
+    pad: int,
+    lowercase: bool = False,
+    accents: bool = True,
+) -> Vocabulary:
     """The tokenizer of ALBERT, DeBERTa-v3 or XLM-RoBERTa from its SentencePiece model.
 
     Control pieces such as `[CLS]` are not found in a text that spells them, and pieces that the user of SentencePiece
@@ -145,9 +154,11 @@ def sentence_pieces(proto: bytes, numbers: Sequence[int], *, start: int, end: in
         start: Number of the token before a text.
         end: Number of the token after a text.
         pad: Number of the padding.
+        lowercase: Turn texts into lower case before.
+        accents: Keep accents, or strip them before.
 
     Raises:
-        ValueError: The model is damaged, or not of the kind `unigram`.
+        ValueError: The model is damaged, not of the kind `unigram`, or puts blanks behind words.
 
     Reference:
         Kudo, "Subword Regularization", ACL 2018 (the unigram model); Kudo & Richardson, "SentencePiece", EMNLP 2018.
@@ -164,15 +175,22 @@ def sentence_pieces(proto: bytes, numbers: Sequence[int], *, start: int, end: in
     if model.trainer_spec.model_type != model.trainer_spec.UNIGRAM:
         kind = model.trainer_spec.ModelType.Name(model.trainer_spec.model_type)
         raise ValueError(f"a SentencePiece model of the kind {kind.lower()}, not unigram")
+    if model.trainer_spec.treat_whitespace_as_suffix:
+        raise ValueError("a SentencePiece model with blanks behind words")
     entries, unknown = _unigrams(model.pieces, numbers)
     tokenizer = Tokenizer(models.Unigram(entries, unknown, model.trainer_spec.byte_fallback))
     spec = model.normalizer_spec
-    steps: list[Any] = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
+    steps: list[Any] = [] if accents else [normalizers.NFKD(), normalizers.StripAccents()]
+    if lowercase:
+        steps.append(normalizers.Lowercase())
+    if spec.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if spec.remove_extra_whitespaces:
         steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Replace(Regex("^ | $"), "")]
+    if spec.add_dummy_prefix:
+        steps.append(normalizers.Prepend(" "))
     tokenizer.normalizer = normalizers.Sequence(steps)
-    scheme = "always" if spec.add_dummy_prefix else "never"
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="never")
     tokenizer.post_processor = processors.BertProcessing(("end", end), ("start", start))
     return Vocabulary(tokenizer, pad)
 

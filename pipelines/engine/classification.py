@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -162,7 +161,7 @@ def about(
     counts = summary.counts
     table = [(name, *(f"{counts[part][name]:,}" for part in counts)) for name in classes]
     section = Section("Data", [Table((column, *counts), table, caption)])
-    section.blocks.extend(Text(f"{_begun(note)}.") for note in summary.notes)
+    section.blocks.extend(Text(f"Note: {note}.") for note in summary.notes)
     if summary.skipped:
         section.blocks.append(Table(("skipped", "reason"), summary.skipped, "Left out as broken."))
     else:
@@ -178,11 +177,6 @@ def about(
             Text("No sample stands in two parts." if looked else "Samples in two parts were not looked for.")
         )
     return section
-
-
-def _begun(note: str) -> str:
-    """With a capital, unless it begins with the name of a file or an option, such as `train.txt: ...`."""
-    return note[:1].upper() + note[1:] if re.match(r"[a-z]+\b(?![.\w])", note) else note
 
 
 def _percent(value: float) -> str:

@@ -78,7 +78,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", action.default
         if "." not in action.dest or default in (None, "", argparse.SUPPRESS) or default in ([], {}, ()):
-            return text
+            return text.replace("%", "%%")
         shown = str(default).lower() if isinstance(default, bool) else default
         return f"{text} (default: {shown})".replace("%", "%%")
 

@@ -51,6 +51,8 @@ def find(task: Task, config: TrainConfig) -> float:
     with whole(path) as aside:
         figure.savefig(aside, format="png")
     say(f"{len(found.rates)} steps from {found.rates[0]:.1e} to {found.rates[-1]:.1e}, drawn in {path}")
-    say(f"the loss falls fastest at {rate:g}; a careful choice is {found.careful:.2g}, the usual one {usual:g}")
+    careful = float(f"{found.careful:.2g}")
+    more = f"a careful choice is {careful:g}, " if careful < rate else ""
+    say(f"the loss falls fastest at {rate:g}; {more}the usual one is {usual:g}")
     print(f"--optimizer.learning_rate {rate:g}")
     return rate

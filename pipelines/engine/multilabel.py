@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn import metrics as sk
 
+from pipelines.data.labels import THRESHOLD, joined
 from pipelines.engine import figures
 from pipelines.engine.classification import Show, about, shown
 from pipelines.engine.evaluate import BINS
@@ -22,7 +23,6 @@ from pipelines.metrics import Estimate, bootstrap
 if TYPE_CHECKING:
     from pipelines.data.summary import DataSummary
 
-THRESHOLD = 0.5
 MAIN = ("micro_f1", "macro_f1", "subset_accuracy", "average_precision", "expected_calibration_error")
 
 
@@ -211,17 +211,12 @@ def _examples(result: MultiLabel, show: Show) -> list[Block]:
     return [Text(note), *shown(groups, text, right, show)]
 
 
-def _joined(result: MultiLabel, row: np.ndarray) -> str:
-    """As `predict` writes labels: a name may hold a comma, and one may be called none."""
-    return "|".join(name for name, on in zip(result.classes, row, strict=True) if on)
-
-
 def _rows(result: MultiLabel, names: Sequence[str]) -> list[dict[str, object]]:
     return [
         {
             "sample": names[i],
-            "label": _joined(result, result.targets[i]),
-            "predicted": _joined(result, result.predicted[i]),
+            "label": joined(result.classes, result.targets[i]),
+            "predicted": joined(result.classes, result.predicted[i]),
             "right": bool((result.predicted[i] == result.targets[i]).all()),
             **{
                 f"p_{name}": round(float(p), 6) for name, p in zip(result.classes, result.probabilities[i], strict=True)

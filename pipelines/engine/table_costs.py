@@ -48,7 +48,7 @@ def tables(result: Classification, costs: np.ndarray, made: Mapping[str, Any]) -
     return [
         Table(("true", *(f"taken for {name}" for name in names)), places,
               "The cost of a decision, times the number of test rows of which it was made."),
-        Table(("rule", "mean cost and 95 % interval"), means, "Of a test row."),
+        Table(("rule", "mean cost and 95 % interval"), means, "What a test row costs on average, by each rule."),
     ]  # fmt: skip
 
 

@@ -185,6 +185,10 @@ def _certainty(
         "network did not learn from, but that chose the best epoch."
     )
     by = "" if learned.get("prior") is None else "The weights of the classes were taken out of the odds. "
-    by += f"The log-odds of the probabilities were divided by {learned['temperature']:.3f} (temperature scaling)"
-    by += ", then mapped by isotonic regression." if learned["isotonic"] else "."
+    by += {
+        "temperature": f"The log-odds of the probabilities were divided by {learned['temperature']:.3f} (temperature "
+        "scaling).",
+        "isotonic": "The probabilities were mapped by isotonic regression.",
+        "none": "The probabilities are those of the network (--decide.calibration none).",
+    }[config.decide.calibration]
     return Section("How sure", [Text(by), Table(("share of the test rows", "value"), rows, caption)])

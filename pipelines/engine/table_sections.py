@@ -165,7 +165,7 @@ def cross_validation(
         data: Data.
         values: Targets (N, ...) of the rows that were judged.
         got: The answers to them, each of the copy that left the row out.
-        learned: What was learned on them; of it only the classes' weights and the costs are used here.
+        learned: What was learned on them; the log loss leaves out the calibration, which has seen all these rows.
     """
     if data.folds is None:
         return None
@@ -173,7 +173,7 @@ def cross_validation(
     if target.problem == "classes":
         p = decide.apply({**learned, "temperature": 1.0, "isotonic": None}, got)
         two = len(target.classes) == 2
-        decided = decide.chosen(learned, p)
+        decided = decide.chosen(learned, decide.apply(learned, got))
 
         def scores(rows: np.ndarray) -> dict[str, float]:
             likely = np.maximum(p[rows, values[rows]], 1e-15)

@@ -70,8 +70,9 @@ def load_data(config: TableConfig, samples: Samples) -> TableParts:
 
     if config.fit.imbalance == "focal":
         raise UserError("fit.imbalance focal is not for tables: take weights, effective-number or oversample")
-    options, usual = config.decide, type(config)().decide
-    if options.costs is not None and (options.miss, options.alarm) != (usual.miss, usual.alarm):
+    options = config.decide
+    untouched = {(usual.miss, usual.alarm) for usual in (type(config)().decide, type(options)())}
+    if options.costs is not None and (options.miss, options.alarm) not in untouched:
         raise UserError("decide.costs holds all costs: leave out decide.miss and decide.alarm")
     if isinstance(options.costs, str):
         # From here on, and in the run's config.yaml, the costs themselves: nothing needs the file any more.

@@ -62,9 +62,10 @@ def decision(config: TableConfig, result: Classification, costs: np.ndarray, mad
     thresholds = np.linspace(0.005, 0.995, 199)
     curve = binary.cost(result.labels, result.probabilities[:, 1], thresholds, costs)
     options = "--decide.miss and --decide.alarm" if config.decide.costs is None else "--decide.costs"
+    right = f", to be right {costs[1, 1]:g} and {costs[0, 0]:g}" if costs.diagonal().any() else ""
     text = (
-        f"To miss a {positive!r} costs {costs[1, 0]:g}, a false alarm {costs[0, 1]:g} ({options}): a row is taken for "
-        f"{positive!r} from a probability of {made['threshold']:.3f} on."
+        f"To miss a {positive!r} costs {costs[1, 0]:g}, a false alarm {costs[0, 1]:g}{right} ({options}): a row is "
+        f"taken for {positive!r} from a probability of {made['threshold']:.3f} on."
     )
     rates = [
         (title(name), str(Estimate(*(float("nan") if v is None else v for v in made[name].values()))))

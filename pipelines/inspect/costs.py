@@ -21,7 +21,7 @@ def read(path: str) -> dict[str, dict[str, float]]:
 
     Args:
         path: The file; its rows are the true classes, its columns those decided for. A comma, a semicolon or a tab
-            stands between the cells.
+            stands between the cells; with the latter two, decimals may have commas.
 
     Raises:
         UserError: It cannot be read, or is no matrix of numbers.
@@ -29,13 +29,16 @@ def read(path: str) -> dict[str, dict[str, float]]:
     where = f"decide.costs {path}"
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
+        first = next((line for line in text.splitlines() if line.strip()), "")
+        separator = next((mark for mark in "\t;" if mark in first), ",")
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
     except FileNotFoundError:
         raise UserError(f"decide.costs not found: {path}") from None
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{where} cannot be read as CSV: {one_line(error)}") from None
     rows = [row for row in rows if any(row)]
+    while rows and not any(row[-1] for row in rows) and len({len(row) for row in rows}) == 1:
+        rows = [row[:-1] for row in rows]  # of lines that all end with a separator
     if not rows:
         raise UserError(f"{where} is empty: expected a first row and a first column with the classes")
     decided = rows[0][1:]
@@ -45,7 +48,10 @@ def read(path: str) -> dict[str, dict[str, float]]:
             raise UserError(f"{where}: the row {true!r} has {len(cells)} cells for {len(decided)} classes")
         if true in found:
             raise UserError(f"{where} has two rows for the class {true!r}")
-        found[true] = {name: _cost(cell, true, name, where) for name, cell in zip(decided, cells, strict=True)}
+        found[true] = {
+            name: _cost(cell, true, name, where, "." if separator == "," else ",")
+            for name, cell in zip(decided, cells, strict=True)
+        }
         if len(found[true]) != len(decided):
             twice = next(name for name in decided if decided.count(name) > 1)
             raise UserError(f"{where} has two columns for the class {twice!r}")
@@ -63,6 +69,8 @@ def matrix(named: Mapping[Any, Mapping[Any, float]], classes: Sequence[str]) -> 
         UserError: A class is missing or unknown, a cost is no number, or of two classes one is never worth deciding
             for.
     """
+    if not isinstance(named, Mapping) or not all(isinstance(row, Mapping) for row in named.values()):
+        raise UserError(f"decide.costs must name each true class and, for each, each class decided for; got {named!r}")
     costs = {str(true): {str(name): cost for name, cost in row.items()} for true, row in named.items()}
     for what, names in (("row", list(costs)), *(("column", list(row)) for row in costs.values())):
         unknown = [name for name in names if name not in classes]
@@ -81,10 +89,10 @@ def matrix(named: Mapping[Any, Mapping[Any, float]], classes: Sequence[str]) -> 
     return found
 
 
-def _cost(value: Any, true: str, decided: str, where: str) -> float:
+def _cost(value: Any, true: str, decided: str, where: str, decimal: str = ".") -> float:
     try:
-        cost = float(value)
-    except ValueError:
+        cost = float(value.replace(decimal, ".") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
         cost = math.nan
     if not math.isfinite(cost):
         raise UserError(f"{where}: the cost of {decided!r} where {true!r} is true must be a number, got {value!r}")

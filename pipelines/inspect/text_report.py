@@ -204,7 +204,7 @@ def _table(found: list[dict[str, Any]], of: str, by: str) -> Any:
     if not found:
         return Text(f"No label of {of} is doubted by {by} (confident learning).")
     caption = (
-        f"{len(found)} labels of {of} are doubted by {by} (confident learning); the worst of them; all are in "
+        f"{len(found)} labels of {of} are doubted by {by} (confident learning). The worst are shown here; all are in "
         f"{ISSUES_FILE} of the run. The margin is the chance of the label less that of the class it seems to be. "
         "Some are wrong labels, some are hard texts: read them."
     )

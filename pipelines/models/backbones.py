@@ -135,12 +135,18 @@ def _add_token_types(model: keras.Model, folder: Path) -> None:
     leaves out (those of the authors are zeros)."""
     from safetensors import safe_open
 
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "numpy") as file:
-            for name in file.keys():  # noqa: SIM118 (it is no dictionary)
-                if name.endswith("embeddings.token_type_embeddings.weight"):
-                    positions = model.embeddings.position_embedding.position_embeddings
-                    positions.assign(positions + file.get_tensor(name)[0])
+    index = folder / "model.safetensors.index.json"
+    files = set(read_json(index, "index of the weights")["weight_map"].values()) if index.is_file() else ()
+    found: dict[str, Any] = {}
+    for name in files or ("model.safetensors",):
+        with safe_open(folder / name, "numpy") as file:
+            for key in file.keys():  # noqa: SIM118 (it is no dictionary)
+                for kind in ("position", "token_type"):
+                    if key.endswith(f"embeddings.{kind}_embeddings.weight"):
+                        found[kind] = file.get_tensor(key)
+    if len(found) == 2:
+        table = found["position"][2:] + found["token_type"][0]  # its positions begin at 2
+        model.embeddings.position_embedding.position_embeddings.assign(table)
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
@@ -159,8 +165,7 @@ def _hugging_face_vocabulary(folder: Path, config: dict[str, Any], what: str) ->
         if whole.is_file():
             return Vocabulary(Tokenizer.from_str(whole.read_text(encoding="utf-8")), pad)
         if words.is_file():
-            settings = folder / "tokenizer_config.json"
-            options = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+            options = _tokenizer_config(folder)
             tokens = words.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             return wordpieces(
                 tokens, lowercase=options.get("do_lower_case", True), strip_accents=options.get("strip_accents")
@@ -168,14 +173,23 @@ def _hugging_face_vocabulary(folder: Path, config: dict[str, Any], what: str) ->
     except Exception as error:  # the library raises plain exceptions
         raise UserError(f"tokenizer of the pretrained model in {folder} cannot be read: {one_line(error)}") from None
     if any((folder / name).is_file() for name in OTHER_TOKENIZERS):
-        return _preset_vocabulary(str(folder.resolve()), what)
+        settings = _tokenizer_config(folder)
+        # ALBERT's texts are prepared before its SentencePiece model sees them, unless the folder says otherwise.
+        albert = config["model_type"] == "albert"
+        prepared = {"lowercase": settings.get("do_lower_case", True), "accents": settings.get("keep_accents", False)}
+        return _preset_vocabulary(str(folder.resolve()), what, **(prepared if albert else {}))
     raise UserError(
         f"pretrained model in {folder} has no tokenizer: expected tokenizer.json, vocab.txt, "
         f"{', '.join(OTHER_TOKENIZERS)}"
     )
 
 
-def _preset_vocabulary(location: str, what: str) -> Vocabulary:
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _preset_vocabulary(location: str, what: str, **prepared: bool) -> Vocabulary:
     from keras_hub.tokenizers import BytePairTokenizer, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
     from tokenizers import ByteLevelBPETokenizer, processors
 
@@ -206,6 +220,7 @@ def _preset_vocabulary(location: str, what: str) -> Vocabulary:
                 start=theirs.start_token_id,
                 end=theirs.end_token_id,
                 pad=theirs.pad_token_id,
+                **prepared,
             )
         except ValueError as error:
             raise UserError(f"{what}: its tokenizer is {error}") from None

@@ -15,7 +15,12 @@ from command_line import RUN_FILES, command, environment, files_of, run_task
 from sklearn import metrics as sk
 
 from pipelines import finance
+from pipelines.data.table_config import TableDataConfig
+from pipelines.engine.cli import parse_train
+from pipelines.engine.config import to_yaml
+from pipelines.engine.table_task import load_data
 from pipelines.errors import UserError
+from pipelines.inspect.decision_config import DecisionConfig
 
 QUICK = [
     "--epochs",
@@ -291,6 +296,19 @@ def test_decisions_of_several_classes_are_of_least_cost(several):
     report = (several / "report.html").read_text()
     for words in (f"30 × {matrix[2, 0]}", "taken for class_2", "decisions: the class of the least expected cost"):
         assert words in report, words
+
+
+def test_costs_come_back_with_the_options_of_a_run(tmp_path):
+    """Of classes that YAML could take for something else; given from Python, where to miss one costs 1 unless told."""
+    table = {"yes": {"yes": 0.0, "1": 2.0}, "1": {"yes": 3.0, "1": 0.0}}
+    pd.DataFrame({"x": np.arange(80.0), "y": ["yes", "1"] * 40}).to_csv(tmp_path / "t.csv", index=False)
+    config = finance.Config(
+        TableDataConfig(source=str(tmp_path / "t.csv"), target="y"), decide=DecisionConfig(costs=table)
+    )
+    assert set(load_data(config, finance.SAMPLES).target.classes) == set(table)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    read, _ = parse_train(finance.Config, "finance", "", "", ["--config", str(tmp_path / "config.yaml")])
+    assert read.decide.costs == table
 
 
 def test_costs_need_their_file_no_more(several, tmp_path):

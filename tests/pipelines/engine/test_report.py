@@ -52,7 +52,8 @@ def test_notes_keep_the_names_of_files():
     summary = DataSummary({"test": {"a": 1}}, [], [], "", notes)
     texts = [block.text for block in about(summary, ["a"]).blocks if isinstance(block, Text)]
     assert texts[:4] == [
-        "The test part is made here.", "ner.txt: its tags are BIO.", "model.folds is off.", "23 rows."
+        "Note: the test part is made here.", "Note: ner.txt: its tags are BIO.", "Note: model.folds is off.",
+        "Note: 23 rows.",
     ]  # fmt: skip
 
 

@@ -13,9 +13,15 @@ CLASSES = ["a", "b", "c"]
 def test_a_file_is_read_by_its_names(tmp_path, separator):
     rows = ["true \\ decided,c,a, b ", "b,1,2,0", "", "a,-3,0.5,1e2", "c,0,7,4"]
     path = tmp_path / "costs.csv"
-    path.write_text("\n".join(rows).replace(",", separator), encoding="utf-8-sig")
+    path.write_text("\n".join(["", *rows]).replace(",", separator), encoding="utf-8-sig")
     expected = [[0.5, 100, -3], [2, 0, 1], [7, 4, 0]]
     np.testing.assert_array_equal(costs.matrix(costs.read(str(path)), CLASSES), expected)
+
+
+def test_files_of_spreadsheets(tmp_path):
+    path = tmp_path / "costs.csv"
+    path.write_text('\n;a;"b, or c";\na;0;0,5;\n"b, or c";1e1;-2;\n')
+    np.testing.assert_array_equal(costs.matrix(costs.read(str(path)), ["a", "b, or c"]), [[0, 0.5], [10, -2]])
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,9 @@ def test_given_costs_are_checked_too():
         costs.matrix({"a": {"a": 0, "b": float("nan")}, "b": {"a": 1, "b": 0}}, ["a", "b"])
     with pytest.raises(UserError, match="to take 'b' for 'a' must cost more than 2"):
         costs.matrix({"a": {"a": 0, "b": 1}, "b": {"a": 2, "b": 2}}, ["a", "b"])
+    for given, words in (({"a": {"a": None}}, "must be a number, got None"), ({"a": [0]}, "must name each true class")):
+        with pytest.raises(UserError, match=words):
+            costs.matrix(given, ["a"])
     np.testing.assert_array_equal(costs.matrix({0: {0: 0, 1: 1}, 1: {0: 5, 1: 0}}, ["0", "1"]), [[0, 1], [5, 0]])
 
 

@@ -291,7 +291,34 @@ def test_bytes_stand_for_unknown_pieces():
         assert encoded.ids == np.asarray(tokenizer(text)).tolist(), text
 
 
+@pytest.mark.parametrize("trim", [True, False])
+@pytest.mark.parametrize("prefix", [True, False])
+def test_blanks_are_those_of_the_model(trim, prefix):
+    proto = sentence_piece_model(remove_extra_whitespaces=trim, add_dummy_prefix=prefix)
+    tokenizer = keras_hub.tokenizers.SentencePieceTokenizer(proto=proto)
+    vocabulary = sentence_pieces(tokenizer.proto, range(tokenizer.vocabulary_size()), start=1, end=2, pad=0)
+    texts = [*AWKWARD, " film ", "  a  b", "a", "▁film"]
+    for text, encoded in zip(texts, vocabulary.encode(texts), strict=True):
+        assert encoded.ids == np.asarray(tokenizer(text)).tolist(), text
+
+
+def test_an_uncased_folder_is_read_without_capitals_and_accents(tmp_path):
+    (tmp_path / "spiece.model").write_bytes(sentence_piece_model(**PIECES["Albert"]))
+    (tmp_path / "config.json").write_text('{"model_type": "albert"}')
+    tokenizer = keras_hub.models.AlbertTokenizer.from_preset(str(tmp_path))
+
+    def ids(text):
+        return backbones._hugging_face_vocabulary(tmp_path, {"model_type": "albert"}, "").encode([text])[0].ids
+
+    for text, plain in (("Films Again", "films again"), ("CAFÉ naïve", "cafe naive")):
+        assert ids(text) == np.asarray(tokenizer(plain)).tolist()
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "keep_accents": true}')
+    assert ids("CAFÉ The") == np.asarray(tokenizer("CAFÉ The")).tolist() != ids("cafe the")
+
+
 def test_other_sentence_pieces_are_refused():
+    with pytest.raises(ValueError, match="blanks behind words"):
+        sentence_pieces(sentence_piece_model(treat_whitespace_as_suffix=True), [], start=1, end=2, pad=0)
     with pytest.raises(ValueError, match="of the kind bpe, not unigram"):
         sentence_pieces(sentence_piece_model(model_type="bpe"), [], start=1, end=2, pad=0)
     with pytest.raises(ValueError, match="no model of SentencePiece"):
