@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -35,6 +36,17 @@ def quick_tensorflow():
     ArrayDataAdapter.get_tf_dataset = lambda adapter: tuned(adapter).with_options(options)
     yield
     ArrayDataAdapter.get_tf_dataset = tuned
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten_graphs():
+    """TensorFlow registers the gradient of each `tf.custom_gradient` for good, and with it the graph of each model that
+    was trained: gigabytes by the end, were they not taken from its registry."""
+    yield
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    registered = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
 
 
 @pytest.fixture

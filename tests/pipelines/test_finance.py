@@ -303,7 +303,7 @@ def test_costs_come_back_with_the_options_of_a_run(tmp_path):
     table = {"yes": {"yes": 0.0, "1": 2.0}, "1": {"yes": 3.0, "1": 0.0}}
     pd.DataFrame({"x": np.arange(80.0), "y": ["yes", "1"] * 40}).to_csv(tmp_path / "t.csv", index=False)
     config = finance.Config(
-        TableDataConfig(source=str(tmp_path / "t.csv"), target="y"), decide=DecisionConfig(costs=table)
+        data=TableDataConfig(source=str(tmp_path / "t.csv"), target="y"), decide=DecisionConfig(costs=table)
     )
     assert set(load_data(config, finance.SAMPLES).target.classes) == set(table)
     (tmp_path / "config.yaml").write_text(to_yaml(config))

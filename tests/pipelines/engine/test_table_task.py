@@ -170,7 +170,9 @@ def test_scores_by_fold_are_scikit_learns():
     part = data.pooled()
     p = expit(np.random.default_rng(0).normal(size=len(part)) + 2 * part.values - 2)
     got = np.log(np.stack([1 - p, p], 1))
-    _, found = table_sections.cross_validation(config, data, part.values, got, {"prior": None, "threshold": 0.5})
+    _, found = table_sections.cross_validation(
+        config, data, part.values, got, {"prior": None, "temperature": 1.0, "isotonic": None, "threshold": 0.5}
+    )
     for fold in range(3):
         rows = data.folds == fold
         assert found["roc_auc"]["folds"][fold] == pytest.approx(roc_auc_score(part.values[rows], p[rows]))
