@@ -156,37 +156,32 @@ def gelu_tanh(x: Any) -> Any:
 
 
 def _hugging_face_vocabulary(folder: Path, config: dict[str, Any], what: str) -> Vocabulary:
-    """The tokenizer of the folder: tokenizer.json, or the vocab.txt of a BERT."""
+    """The tokenizer of the folder: tokenizer.json, the vocab.txt of a BERT, or one of those that KerasHub reads."""
     from tokenizers import Tokenizer
 
     pad = int(config.get("pad_token_id") or 0)
-    whole, words = folder / "tokenizer.json", folder / "vocab.txt"
+    whole, words, settings = (folder / name for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"))
+    prepared = {}
     try:
         if whole.is_file():
             return Vocabulary(Tokenizer.from_str(whole.read_text(encoding="utf-8")), pad)
+        options = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
         if words.is_file():
-            options = _tokenizer_config(folder)
             tokens = words.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             return wordpieces(
                 tokens, lowercase=options.get("do_lower_case", True), strip_accents=options.get("strip_accents")
             )
+        if config["model_type"] == "albert":
+            # Its texts are prepared before its SentencePiece model sees them, unless the folder says otherwise.
+            prepared = {"lowercase": options.get("do_lower_case", True), "accents": options.get("keep_accents", False)}
     except Exception as error:  # the library raises plain exceptions
         raise UserError(f"tokenizer of the pretrained model in {folder} cannot be read: {one_line(error)}") from None
     if any((folder / name).is_file() for name in OTHER_TOKENIZERS):
-        settings = _tokenizer_config(folder)
-        # ALBERT's texts are prepared before its SentencePiece model sees them, unless the folder says otherwise.
-        albert = config["model_type"] == "albert"
-        prepared = {"lowercase": settings.get("do_lower_case", True), "accents": settings.get("keep_accents", False)}
-        return _preset_vocabulary(str(folder.resolve()), what, **(prepared if albert else {}))
+        return _preset_vocabulary(str(folder.resolve()), what, **prepared)
     raise UserError(
         f"pretrained model in {folder} has no tokenizer: expected tokenizer.json, vocab.txt, "
         f"{', '.join(OTHER_TOKENIZERS)}"
     )
-
-
-def _tokenizer_config(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _preset_vocabulary(location: str, what: str, **prepared: bool) -> Vocabulary:

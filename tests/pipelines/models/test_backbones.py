@@ -314,6 +314,9 @@ def test_an_uncased_folder_is_read_without_capitals_and_accents(tmp_path):
         assert ids(text) == np.asarray(tokenizer(plain)).tolist()
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "keep_accents": true}')
     assert ids("CAFÉ The") == np.asarray(tokenizer("CAFÉ The")).tolist() != ids("cafe the")
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        ids("a")
 
 
 def test_other_sentence_pieces_are_refused():
