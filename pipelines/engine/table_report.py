@@ -122,7 +122,7 @@ def _classes(
     sections.append(_certainty(config, part.values, p, decided, learned, groups, metrics))
     scores = classification.scores(result)
     if made:
-        rule = "the class of the least expected cost"
+        rule = "the class of the least expected cost (the reliability diagram is of the most probable class)"
         if two:
             rule = f"{target.classes[1]!r} from a probability of {learned['threshold']:.3f} on"
         scores.blocks.insert(0, Text(f"Accuracy, F1, the classes and the matrix are those of the decisions: {rule}."))
