@@ -53,7 +53,7 @@ def bare() -> list[float]:
     import keras
     import tensorflow as tf
 
-    from pipelines.models.convnets import convnet
+    from pipelines.images.convnets import convnet
 
     seconds: list[float] = []
 

@@ -33,9 +33,9 @@ Words, Tags = list[list[str]], list[list[str]]
 
 def parts(folder: str, seed: int) -> dict[str, tuple[Words, Tags]]:
     """Words and BIO tags of train, val and test."""
-    from pipelines.data.tags import load_tags
-    from pipelines.data.tags_config import TagsDataConfig
-    from pipelines.inspect.entities import tags_of
+    from pipelines.tags.config import TagsDataConfig
+    from pipelines.tags.load import load_tags
+    from pipelines.tags.scores import tags_of
 
     data = load_tags(TagsDataConfig(folder, val_fraction=VAL_FRACTION), seed=seed)
     return {
@@ -53,10 +53,10 @@ def f1(true: Tags, found: Tags) -> float:
 
 def ours(folder: str, seed: int, options: list[str]) -> dict[str, Any]:
     from pipelines import ner
-    from pipelines.data.tags import Tags as Numbers
-    from pipelines.data.tags import encoder_from_json
-    from pipelines.engine import cli
-    from pipelines.models.tagging import tag
+    from pipelines.core import cli
+    from pipelines.tags.load import Tags as Numbers
+    from pipelines.tags.load import encoder_from_json
+    from pipelines.tags.predict import tag
 
     with tempfile.TemporaryDirectory() as out:
         argv = ["--data", folder, "--data.val_fraction", str(VAL_FRACTION), "--seed", str(seed), "--run.out", out,
@@ -78,7 +78,7 @@ def ours(folder: str, seed: int, options: list[str]) -> dict[str, Any]:
 
 
 def _hand(tokens: list[str]) -> list[dict[str, Any]]:
-    from pipelines.data.word_features import shape
+    from pipelines.tags.word_features import shape
 
     rows = []
     for i, word in enumerate(tokens):

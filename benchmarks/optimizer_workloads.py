@@ -36,8 +36,8 @@ def fashion_convnet() -> Workload:
     """Fashion-MNIST at half its size (14 x 14), a convnet with batch normalization."""
     import keras
 
-    from pipelines.data.image_config import ImageDataConfig
-    from pipelines.data.image_sources import load
+    from pipelines.images.config import ImageDataConfig
+    from pipelines.images.sources import load
 
     train = load(ImageDataConfig(), "fashion_mnist").parts["train"]
     x = np.asarray(train.pictures).reshape(-1, 14, 2, 14, 2, 1).mean((2, 4), "float32") / 127.5 - 1

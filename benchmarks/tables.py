@@ -147,8 +147,8 @@ def tabm(x: pd.DataFrame, y: np.ndarray, new: pd.DataFrame) -> np.ndarray:
     import tabm as package
     import torch
 
-    from pipelines.data import table_kinds
-    from pipelines.data.table_encode import Encoder
+    from pipelines.tables import types as table_kinds
+    from pipelines.tables.encode import Encoder
 
     torch.manual_seed(0)
     fit, val = train_test_split(np.arange(len(x)), test_size=0.15, random_state=0, stratify=y)

@@ -25,7 +25,7 @@ import numpy as np
 
 from callbacks import TensorBoard
 from optimizers.monitored import Monitored
-from pipelines.models.convnets import convnet
+from pipelines.images.convnets import convnet
 
 EPOCHS = 4  # of each `fit`
 WORKLOADS = {  # shape of a sample, samples a step, steps an epoch

@@ -71,7 +71,7 @@ def ours(name: str, options: argparse.Namespace, seed: int) -> dict[str, float]:
         scores = metrics["test"]["metrics"]
 
         from pipelines import text_classify
-        from pipelines.engine.run_dir import RunDir, load_model
+        from pipelines.core.run_dir import RunDir, load_model
 
         directory = RunDir.open(run, "text_classify")
         model, spec = load_model(directory), directory.read_spec()
@@ -93,7 +93,7 @@ def scikit_learn(options: argparse.Namespace, seed: int) -> dict[str, float]:
     """TF-IDF of words 1 to 2 and characters 2 to 5 with logistic regression: the report's baseline."""
     from sklearn.metrics import accuracy_score, log_loss
 
-    from pipelines.inspect.text_baselines import linear
+    from pipelines.texts.baselines import linear
 
     (texts, labels), (test_texts, test_labels) = read(options.train), read(options.test)
     start = time.perf_counter()

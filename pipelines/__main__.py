@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def doctor() -> None:
     """Prints what results depend on, and whether a training step runs."""
+    from pipelines.core.cli import fail
+    from pipelines.core.errors import UserError
     from pipelines.engine import backend
-    from pipelines.engine.cli import fail
-    from pipelines.errors import UserError
 
     try:
         backend.select(None)

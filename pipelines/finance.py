@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.engine import table_task
-from pipelines.engine.table_config import TableConfig
-from pipelines.inspect.decision_config import DecisionConfig
+from pipelines.tables import task as table_task
+from pipelines.tables.config import TableConfig
+from pipelines.tables.decision_config import DecisionConfig
 
 
 @dataclass
@@ -28,14 +28,14 @@ class Config(TableConfig):
 
 def credit() -> Any:
     """Loans of a Spanish bank: credit_data of the R package modeldata, after Delgado et al."""
-    from pipelines.data.table_sources import rdataset
+    from pipelines.tables.sources import rdataset
 
     return rdataset("modeldata/credit_data", target="Status")
 
 
 def lending_club() -> Any:
     """Loans between people: lending_club of the R package modeldata."""
-    from pipelines.data.table_sources import rdataset
+    from pipelines.tables.sources import rdataset
 
     return rdataset("modeldata/lending_club", target="Class")
 

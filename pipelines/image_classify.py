@@ -13,16 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data.augment import AugmentConfig
-from pipelines.data.image_config import ImageDataConfig
 from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
-from pipelines.models.image_config import ImageModelConfig
+from pipelines.images.augment import AugmentConfig
+from pipelines.images.config import ImageDataConfig
+from pipelines.images.model_config import ImageModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipelines.data.images import ImageParts
+    from pipelines.images.load import ImageParts
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 256
@@ -42,21 +42,22 @@ class Config(TrainConfig):
 
 
 def load_data(config: Config) -> ImageParts:
-    from pipelines.data.images import load_images
-    from pipelines.engine.console import counting
+    from pipelines.core.console import counting
+    from pipelines.images.load import load_images
 
     with counting("checking pictures") as progress:
         return load_images(config.data, seed=config.run.seed, progress=progress)
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> ImageParts:
-    from pipelines.data.images import load_test_images
+    from pipelines.images.load import load_test_images
 
     return load_test_images(config.data, spec)
 
 
 def build_model(config: Config, data: ImageParts) -> Any:
-    from pipelines.models import convnets, custom, pretrained
+    from pipelines.engine import builder as custom
+    from pipelines.images import convnets, pretrained
 
     options, shape, classes = config.model, data.spec.shape, len(data.classes)
     if options.builder == "convnet":
@@ -93,9 +94,9 @@ def phases(config: Config) -> list[Any]:
 def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
     import numpy as np
 
-    from pipelines.data.augment import augment_batch
     from pipelines.data.stream import Stream, ordered
-    from pipelines.engine.imbalance import class_weights, draw_probabilities
+    from pipelines.engine.classes.imbalance import class_weights, draw_probabilities
+    from pipelines.images.augment import augment_batch
 
     classes = len(data.classes)
     eye = np.eye(classes, dtype=np.float32)
@@ -139,8 +140,9 @@ def spec(config: Config, data: ImageParts) -> dict[str, Any]:
 
 
 def assess(config: Config, data: ImageParts, model: Any) -> Any:
-    from pipelines.engine import classification, figures, report
-    from pipelines.models.views import predict_pictures
+    from pipelines.engine import figures, report
+    from pipelines.engine.classes import classification
+    from pipelines.images.predict import predict_pictures
 
     part = data.test
     probabilities = predict_pictures(model, part.pictures, spec(config, data)["tta"], EVALUATION_BATCH)
@@ -156,21 +158,21 @@ def assess(config: Config, data: ImageParts, model: Any) -> Any:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
-    from pipelines.data.image_sources import EXTENSIONS
     from pipelines.engine.apply import expand
+    from pipelines.images.sources import EXTENSIONS
 
     return list(expand(arguments, EXTENSIONS, "pictures"))
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
-    from pipelines.data.images import ImageSpec
+    from pipelines.images.load import ImageSpec
 
     return generator.integers(0, 256, (1, *ImageSpec(**spec["image"]).shape)).astype("float32")
 
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """A row for each picture: the most probable class, its probability, and that of each class."""
-    from pipelines.models.views import predict_raw
+    from pipelines.images.predict import predict_raw
 
     for source, probabilities in predict_raw(model, spec, inputs, EVALUATION_BATCH):
         if isinstance(probabilities, str):
@@ -189,8 +191,8 @@ def columns(spec: dict[str, Any]) -> list[str]:
 def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
     """Grad-CAM and integrated gradients for the predicted class of each picture."""
     from pipelines.engine import figures, report
-    from pipelines.inspect.explain import grad_cam, integrated_gradients
-    from pipelines.models.views import probabilities_of
+    from pipelines.engine.explain import grad_cam, integrated_gradients
+    from pipelines.images.predict import probabilities_of
 
     images, names = explained(config, spec, arguments)
     probabilities = probabilities_of(model, images)
@@ -214,8 +216,8 @@ def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) ->
     """The pictures to explain, uint8 (N, H, W, C), and a name for each: by default a test picture of each class."""
     import numpy as np
 
-    from pipelines.data.images import ImageSpec
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
+    from pipelines.images.load import ImageSpec
 
     if not arguments:
         part = load_data(config).test

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.engine import table_task
-from pipelines.engine.table_config import TableConfig
+from pipelines.tables import task as table_task
+from pipelines.tables.config import TableConfig
 
 
 @dataclass
@@ -25,21 +25,21 @@ class Config(TableConfig):
 
 def breast_cancer() -> Any:
     """Cell nuclei of 569 breast tumours: Wisconsin Diagnostic Breast Cancer (Street, Wolberg & Mangasarian, 1993)."""
-    from pipelines.data.table_sources import sklearn
+    from pipelines.tables.sources import sklearn
 
     return sklearn("breast_cancer")
 
 
 def flchain() -> Any:
     """Free light chains in the blood and death: flchain of the R package survival (Dispenzieri et al., 2012)."""
-    from pipelines.data.table_sources import rdataset
+    from pipelines.tables.sources import rdataset
 
     return rdataset("survival/flchain", target="death", drop=("futime", "chapter"))
 
 
 def flchain_survival() -> Any:
     """The same, with the time under observation."""
-    from pipelines.data.table_sources import rdataset
+    from pipelines.tables.sources import rdataset
 
     raw = rdataset("survival/flchain", target="death", drop=("chapter",))
     raw.duration = "futime"

@@ -17,15 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data.tags_config import TagsDataConfig
 from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
 from pipelines.engine.task import Task
-from pipelines.models.tagger_config import TaggerConfig
+from pipelines.tags.config import TagsDataConfig
+from pipelines.tags.model_config import TaggerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipelines.data.tags import Encoder, TagParts, Tags
+    from pipelines.tags.load import Encoder, TagParts, Tags
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 64
@@ -54,12 +54,12 @@ class Config(TrainConfig):
 
 
 def load_data(config: Config) -> TagParts:
-    from pipelines.data.tags import load_tags
+    from pipelines.tags.load import load_tags
 
     data = load_tags(config.data, seed=config.run.seed)
     if not config.model.pretrained:
         return replace(data, encoded=_encoding(config, data, None))
-    from pipelines.models import backbones
+    from pipelines.texts import backbones
 
     builder = config.model.builder
     backbone = backbones.load(builder.partition(":")[2])
@@ -73,14 +73,14 @@ def load_data(config: Config) -> TagParts:
 
 def _max_tokens(config: Config, backbone: Any) -> int:
     """The most words of a sentence that the user wants and the model can read."""
-    from pipelines.data.tags import most_words
+    from pipelines.tags.load import most_words
 
     wanted = config.data.max_tokens
     return wanted if backbone is None else min(wanted, most_words(backbone.vocabulary, backbone.length))
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> TagParts:
-    from pipelines.data.tags import encoder_from_json, load_test_tags
+    from pipelines.tags.load import encoder_from_json, load_test_tags
 
     data = load_test_tags(replace(config.data, max_tokens=spec["max_tokens"]), spec["types"])
     return replace(data, encoded=(encoder_from_json(spec["encoder"]), None))
@@ -88,8 +88,8 @@ def load_test(config: Config, spec: dict[str, Any]) -> TagParts:
 
 def _encoding(config: Config, data: TagParts, backbone: Any) -> tuple[Encoder, Any]:
     """How words become numbers, and what is pretrained: vectors (words, D), a backbone, or none."""
-    from pipelines.data.tags import SubwordEncoder
-    from pipelines.data.word_features import WordEncoder, learn_features, learn_words, with_vectors
+    from pipelines.tags.load import SubwordEncoder
+    from pipelines.tags.word_features import WordEncoder, learn_features, learn_words, with_vectors
 
     options = config.model
     sentences = [s.tokens for s in data.train]
@@ -104,13 +104,13 @@ def _encoding(config: Config, data: TagParts, backbone: Any) -> tuple[Encoder, A
 
 
 def tags_of(config: Config, data: TagParts) -> Tags:
-    from pipelines.data.tags import Tags
+    from pipelines.tags.load import Tags
 
     return Tags(data.types, config.model.scheme)
 
 
 def build_model(config: Config, data: TagParts) -> Any:
-    from pipelines.models import taggers
+    from pipelines.tags import models as taggers
 
     tags = tags_of(config, data)
     encoder, pretrained = data.encoded
@@ -127,7 +127,7 @@ def build_model(config: Config, data: TagParts) -> Any:
 def objective(config: Config, data: TagParts) -> Any:
     from pipelines.engine.fit import Objective
     from pipelines.losses import CRFLoss
-    from pipelines.models.tagging import EntityF1
+    from pipelines.tags.predict import EntityF1
 
     return Objective(CRFLoss(config.model.recall), [EntityF1(tags_of(config, data).names)], "val_entity_f1", "max")
 
@@ -147,7 +147,7 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
-    from pipelines.data.tags import padded
+    from pipelines.tags.load import padded
 
     tags = tags_of(config, data)
     encoder, _ = data.encoded
@@ -173,9 +173,9 @@ def batches(config: Config, data: TagParts) -> tuple[Any, Any]:
 
 
 def spec(config: Config, data: TagParts) -> dict[str, Any]:
-    modules = ["pipelines.models.taggers"]
+    modules = ["pipelines.tags.models"]
     if config.model.pretrained:
-        modules += ["keras_hub", "pipelines.models.backbones"]
+        modules += ["keras_hub", "pipelines.texts.backbones"]
     elif ":" in config.model.builder:
         modules.append(config.model.builder.partition(":")[0])
     return {
@@ -193,9 +193,9 @@ def spec(config: Config, data: TagParts) -> dict[str, Any]:
 
 
 def assess(config: Config, data: TagParts, model: Any) -> Any:
-    from pipelines.engine import entities
-    from pipelines.inspect.entity_baselines import Dictionary
-    from pipelines.models.tagging import tag
+    from pipelines.tags import report as entities
+    from pipelines.tags.baselines import Dictionary
+    from pipelines.tags.predict import tag
 
     sentences = [s.tokens for s in data.test]
     found = tag(model, data.encoded[0], tags_of(config, data), sentences, EVALUATION_BATCH)
@@ -208,7 +208,7 @@ def assess(config: Config, data: TagParts, model: Any) -> Any:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
-    from pipelines.data.tag_inputs import named
+    from pipelines.tags.inputs import named
 
     return named(arguments)
 
@@ -218,9 +218,9 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
 
     A `Path` is read, a `str` is the text itself: texts that come from elsewhere must not name files.
     """
-    from pipelines.data.tag_inputs import Entities, Prepared, texts
-    from pipelines.data.tags import Tags, encoder_from_json
-    from pipelines.models.tagging import tag
+    from pipelines.tags.inputs import Entities, Prepared, texts
+    from pipelines.tags.load import Tags, encoder_from_json
+    from pipelines.tags.predict import tag
 
     encoder, tags = encoder_from_json(spec["encoder"]), Tags(spec["types"], spec["scheme"])
 
@@ -253,7 +253,7 @@ def columns(spec: dict[str, Any]) -> list[str]:
 
 def conll(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A word a line with its tag (BIO), an empty line between sentences."""
-    from pipelines.data.tag_inputs import to_columns
+    from pipelines.tags.inputs import to_columns
 
     for row in rows:
         yield from to_columns(row)
@@ -261,9 +261,9 @@ def conll(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
     """Integrated gradients for each entity that is found, drawn on the words of its sentence."""
-    from pipelines.data.tag_inputs import readable
-    from pipelines.data.tags import Tags, encoder_from_json, load_tags
-    from pipelines.inspect.explain_tags import explained
+    from pipelines.tags.explain import explained
+    from pipelines.tags.inputs import readable
+    from pipelines.tags.load import Tags, encoder_from_json, load_tags
 
     encoder, tags = encoder_from_json(spec["encoder"]), Tags(spec["types"], spec["scheme"])
     if arguments:
@@ -275,7 +275,7 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
-    from pipelines.data.tags import encoder_from_json
+    from pipelines.tags.load import encoder_from_json
 
     return encoder_from_json(spec["encoder"])(["Ada", "Lovelace", "wrote", "to", "London", "in", "1843", "."])[None]
 

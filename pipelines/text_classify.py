@@ -13,16 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data.text_config import TextDataConfig
+from pipelines.core.errors import UserError
 from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
-from pipelines.errors import UserError
-from pipelines.models.text_config import TextModelConfig
+from pipelines.texts.config import TextDataConfig
+from pipelines.texts.model_config import TextModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipelines.data.texts import TextParts
+    from pipelines.texts.load import TextParts
 
 EXPLAINED = 8  # texts of the test part, where none are given
 MOST_EXPLAINED = 100
@@ -47,8 +47,8 @@ class Config(TrainConfig):
 
 
 def load_data(config: Config) -> TextParts:
-    from pipelines.data.texts import load_texts
-    from pipelines.models.text_builders import reader_for
+    from pipelines.texts.builders import reader_for
+    from pipelines.texts.load import load_texts
 
     data = load_texts(config.data, seed=config.run.seed)
     if data.several and config.fit.imbalance not in ("none", "focal"):
@@ -57,14 +57,14 @@ def load_data(config: Config) -> TextParts:
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> TextParts:
-    from pipelines.data import text_inputs
-    from pipelines.data.texts import load_test_texts
+    from pipelines.texts import inputs as text_inputs
+    from pipelines.texts.load import load_test_texts
 
     return replace(load_test_texts(config.data, spec), reader=text_inputs.from_json(spec["reader"]))
 
 
 def build_model(config: Config, data: TextParts) -> Any:
-    from pipelines.models.text_builders import build
+    from pipelines.texts.builders import build
 
     return build(config.model, data)
 
@@ -106,9 +106,9 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
-    from pipelines.engine.imbalance import class_weights, draw_probabilities
-    from pipelines.models.text_builders import targets
-    from pipelines.models.text_predict import BATCH
+    from pipelines.engine.classes.imbalance import class_weights, draw_probabilities
+    from pipelines.texts.builders import targets
+    from pipelines.texts.predict import BATCH
 
     classes, kind = len(data.classes), config.fit.imbalance
 
@@ -141,10 +141,10 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
 
 def finish(config: Config, data: TextParts, model: Any) -> tuple[Any, dict[str, Any]]:
     """Calibrates the model on the validation part."""
-    from pipelines.engine.console import say
-    from pipelines.inspect.calibration import temperature
-    from pipelines.models.text_builders import calibrate, targets
-    from pipelines.models.text_predict import logits_of
+    from pipelines.core.console import say
+    from pipelines.engine.calibration import temperature
+    from pipelines.texts.builders import calibrate, targets
+    from pipelines.texts.predict import logits_of
 
     if not config.model.calibrate:
         return model, {}
@@ -158,19 +158,20 @@ def finish(config: Config, data: TextParts, model: Any) -> tuple[Any, dict[str, 
 
 def spec(config: Config, data: TextParts) -> dict[str, Any]:
     own = config.model.builder.partition(":")[0]
-    modules = {"kerashub": ["keras_hub", "pipelines.models.backbones"], "ngrams": [], "cnn": [], "transformer": []}
+    modules = {"kerashub": ["keras_hub", "pipelines.texts.backbones"], "ngrams": [], "cnn": [], "transformer": []}
     return {
         "classes": list(data.classes),
         "several": data.several,
         "reader": data.reader.to_json(),
-        "modules": ["pipelines.models.text_layers", *modules.get(own, [own])],
+        "modules": ["pipelines.texts.layers", *modules.get(own, [own])],
     }
 
 
 def assess(config: Config, data: TextParts, model: Any) -> Any:
-    from pipelines.engine import classification, multilabel, report
-    from pipelines.inspect import text_report
-    from pipelines.models.text_predict import logits_of, probabilities
+    from pipelines.engine import report
+    from pipelines.engine.classes import classification, multilabel
+    from pipelines.texts import report as text_report
+    from pipelines.texts.predict import logits_of, probabilities
 
     part, options = data.test, {"seed": config.run.seed, "resamples": config.run.resamples}
     chances = probabilities(logits_of(model, data.reader, part.texts), data.several)
@@ -198,23 +199,23 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
-    from pipelines.data.text_files import given
+    from pipelines.texts.files import given
 
     return list(given(arguments))
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
-    from pipelines.data import text_inputs
+    from pipelines.texts import inputs as text_inputs
 
     return text_inputs.from_json(spec["reader"]).windows(["a text of words"]).read([0])
 
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """A row for each text: its class with its chance, or its labels, and the chance of each class."""
-    from pipelines.data import text_inputs
     from pipelines.data.labels import THRESHOLD, joined
-    from pipelines.data.text_files import printable
-    from pipelines.models.text_predict import predict_raw
+    from pipelines.texts import inputs as text_inputs
+    from pipelines.texts.files import printable
+    from pipelines.texts.predict import predict_raw
 
     reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
     for item, chances in predict_raw(model, reader, spec["several"], inputs):
@@ -237,10 +238,10 @@ def columns(spec: dict[str, Any]) -> list[str]:
 
 def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
     """Integrated gradients for the predicted class of each text, drawn on its words."""
-    from pipelines.data import text_inputs
-    from pipelines.data.text_files import given, readable
-    from pipelines.inspect.text_report import explained
-    from pipelines.models.text_predict import logits_of, probabilities
+    from pipelines.texts import inputs as text_inputs
+    from pipelines.texts.files import given, readable
+    from pipelines.texts.predict import logits_of, probabilities
+    from pipelines.texts.report import explained
 
     reader, classes = text_inputs.from_json(spec["reader"]), spec["classes"]
     texts = readable(given(arguments), MOST_EXPLAINED) if arguments else load_data(config).test.texts[:EXPLAINED]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import TASKS
-from pipelines.engine import cli
+from pipelines.core import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

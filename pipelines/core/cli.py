@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_type_hints
 
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
 
 # A group of options may be named alone: `--data photos/` is `--data.source photos/`.
 MAIN_OPTIONS = ("source", "name", "builder")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
 
 
 @contextmanager

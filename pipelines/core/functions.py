@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.engine.files import one_line, read_json, write_json, write_text
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line, read_json, write_json, write_text
 
 
 class RunDir:
@@ -142,7 +142,7 @@ def load_model(run: RunDir) -> Any:
     import keras
 
     import regularizers
-    from pipelines.engine.custom import import_module
+    from pipelines.core.functions import import_module
 
     regularizers.register()
     if not run.model.exists():

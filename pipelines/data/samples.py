@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.console import say, table
-from pipelines.engine.files import whole, write_json
-from pipelines.engine.run_dir import RunDir, load_model
-from pipelines.errors import UserError
+from pipelines.core.console import say, table
+from pipelines.core.errors import UserError
+from pipelines.core.files import whole, write_json
+from pipelines.core.run_dir import RunDir, load_model
 
 if TYPE_CHECKING:
     from pipelines.engine.task import Task

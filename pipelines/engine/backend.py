@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
 
 PACKAGES = (
     "keras", "tensorflow", "jax", "torch", "keras-hub", "tensorflow-datasets", "numpy", "scikit-learn", "pandas",

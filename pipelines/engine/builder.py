@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.custom import call, import_function
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.functions import call, import_function
 
 if TYPE_CHECKING:
     import keras

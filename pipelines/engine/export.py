@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine.console import say
-from pipelines.engine.files import one_line
-from pipelines.engine.run_dir import RunDir, load_model
-from pipelines.errors import UserError
+from pipelines.core.console import say
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
+from pipelines.core.run_dir import RunDir, load_model
 
 if TYPE_CHECKING:
     import keras

@@ -15,7 +15,7 @@ from callbacks.figures import BLUE, GREEN, GREY, ORANGE, RED, new
 from pipelines.engine.report import title
 
 if TYPE_CHECKING:
-    from pipelines.inspect.calibration import Reliability
+    from pipelines.engine.calibration import Reliability
 
 STYLE = {
     "font.size": 9,

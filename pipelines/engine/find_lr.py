@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from callbacks import find_learning_rate
 from optimizers import registry
+from pipelines.core.console import say
+from pipelines.core.errors import UserError
+from pipelines.core.files import whole
 from pipelines.engine import backend, fit
 from pipelines.engine.config import TrainConfig
-from pipelines.engine.console import say
-from pipelines.engine.files import whole
-from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.engine.task import Task

@@ -26,14 +26,14 @@ from callbacks import (
     TensorBoard,
 )
 from optimizers import registry, schedules
+from pipelines.core.errors import UserError
+from pipelines.core.files import write_text
 from pipelines.data.stream import Stream
 from pipelines.engine import backend
 from pipelines.engine.config import TrainConfig, to_yaml
-from pipelines.engine.files import write_text
-from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.engine.run_dir import RunDir
+    from pipelines.core.run_dir import RunDir
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def fit(
     Raises:
         UserError: The checkpoints do not fit the model, or training diverged again and again.
     """
-    from pipelines.engine.console import say
+    from pipelines.core.console import say
 
     phases = phases or [Phase("main", config.fit.epochs)]
     history = History(run.history)
@@ -213,7 +213,7 @@ def _fit_phase(
     say: Any,
 ) -> History:
     if phase.backbone is not None:
-        from pipelines.models.pretrained import set_backbone_trainable
+        from pipelines.images.pretrained import set_backbone_trainable
 
         set_backbone_trainable(model, phase.backbone)
     steps = phase.epochs * stream.steps_per_epoch

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from pipelines.engine.files import write_text
+from pipelines.core.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,8 +140,8 @@ def save_figures(folder: str | os.PathLike[str], sections: Sequence[Section]) ->
     """Each picture of the report as a PNG of its own."""
     from pathlib import Path
 
+    from pipelines.core.files import whole
     from pipelines.engine.figures import png
-    from pipelines.engine.files import whole
 
     for section in sections:
         for block in section.blocks:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine import cli
+from pipelines.core import cli
+from pipelines.core.errors import UserError
 from pipelines.engine.config import TrainConfig
-from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.engine.train import Run
@@ -135,7 +135,7 @@ class Task:
         """The configuration of an existing run."""
         import yaml
 
-        from pipelines.engine.run_dir import RunDir
+        from pipelines.core.run_dir import RunDir
 
         run = RunDir.open(path, self.name)
         try:

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from callbacks import features, write_embeddings, write_figures, write_hparams, write_pr_curves, write_texts
+from pipelines.core.console import say
+from pipelines.core.files import one_line
 from pipelines.engine import report
 from pipelines.engine.config import TrainConfig, to_dict
-from pipelines.engine.console import say
-from pipelines.engine.files import one_line
 
 if TYPE_CHECKING:
-    from pipelines.engine.run_dir import RunDir
+    from pipelines.core.run_dir import RunDir
     from pipelines.engine.train import Assessment
 
 CURVES = 50  # classes whose curves are written; with more of them the tab is of no use

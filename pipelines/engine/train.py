@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from pipelines.core.console import say, table
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line, read_json, write_csv, write_json
+from pipelines.core.run_dir import RunDir
 from pipelines.engine import backend, fit, report
 from pipelines.engine.config import TrainConfig, to_yaml
-from pipelines.engine.console import say, table
-from pipelines.engine.files import one_line, read_json, write_csv, write_json
-from pipelines.engine.run_dir import RunDir
-from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.data.summary import Data
@@ -120,8 +120,8 @@ def _finish(
     task: Task, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir,
     validation: Any,
 ) -> Run:  # fmt: skip
+    from pipelines.core.files import whole
     from pipelines.engine import figures, tensorboard
-    from pipelines.engine.files import whole
 
     model, more = task.finish(config, data, trained) if task.finish is not None else (trained, {})
     with whole(run.model) as aside:
@@ -176,7 +176,7 @@ def _finish(
 
 
 def _load(run: RunDir) -> keras.Model:
-    from pipelines.engine.run_dir import load_model
+    from pipelines.core.run_dir import load_model
 
     return load_model(run)
 
@@ -211,7 +211,7 @@ def _init_from(model: keras.Model, source: str, task: Task) -> None:
     """Takes the weights of another run's model, or of a `.keras` file, layer by layer."""
     from pathlib import Path
 
-    from pipelines.engine.run_dir import load_model
+    from pipelines.core.run_dir import load_model
 
     path = Path(source)
     if path.is_dir():

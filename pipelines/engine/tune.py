@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from callbacks import EarlyStopping, EvaluationWeights
-from pipelines.engine import backend, cli, fit, report
+from pipelines.core import cli
+from pipelines.core.console import say, table
+from pipelines.core.errors import UserError
+from pipelines.core.files import read_json, write_csv, write_json, write_text
+from pipelines.core.run_dir import RunDir
+from pipelines.engine import backend, fit, report
 from pipelines.engine.config import TrainConfig, to_dict, to_yaml
-from pipelines.engine.console import say, table
-from pipelines.engine.files import read_json, write_csv, write_json, write_text
-from pipelines.engine.run_dir import RunDir
-from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     import optuna
@@ -231,7 +232,7 @@ def run_trial(task: Task, config: Any, data: Any, trial: optuna.Trial, *, anew: 
     best = math.nan
     for phase in task.phases(config):
         if phase.backbone is not None:
-            from pipelines.models.pretrained import set_backbone_trainable
+            from pipelines.images.pretrained import set_backbone_trainable
 
             set_backbone_trainable(model, phase.backbone)
         steps = phase.epochs * stream.steps_per_epoch

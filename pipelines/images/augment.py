@@ -58,7 +58,7 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
     """
     import tensorflow as tf
 
-    from pipelines.data.randaugment import rand_augment
+    from pipelines.images.randaugment import rand_augment
 
     draw = Draws(seed, tf.shape(images)[0])
     if config.flip:

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipelines.data import summary as summaries
-from pipelines.data.image_config import ImageDataConfig
+from pipelines.images.config import ImageDataConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
-    from pipelines.data.image_sources import Raw, RawPart
+    from pipelines.images.sources import Raw, RawPart
 
 KEEP_SIZE_UP_TO = 256
 DEFAULT_SIZE = 224
@@ -91,7 +91,7 @@ class ImageSpec:
         Raises:
             ValueError: It cannot be decoded.
         """
-        from pipelines.data import decode
+        from pipelines.images import decode
 
         return decode.read(source, self.height, self.width, self.channels, self.resize)
 
@@ -159,8 +159,9 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
     """
     import numpy as np
 
-    from pipelines.data import image_sources, sources
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
+    from pipelines.data import sources
+    from pipelines.images import sources as image_sources
 
     raw = image_sources.load(config, config.source)
     spec, kept = scan(raw, config, progress)
@@ -197,8 +198,8 @@ def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImagePart
     """
     import numpy as np
 
-    from pipelines.data import image_sources
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
+    from pipelines.images import sources as image_sources
 
     raw = image_sources.load(config, config.source)
     merged = image_sources.RawPart([], [], [])
@@ -312,7 +313,7 @@ def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
     """Size and channels, from the pictures themselves where the options leave it open."""
     import numpy as np
 
-    from pipelines.data import decode
+    from pipelines.images import decode
 
     training = raw.parts.get("train") or raw.parts["all"]
     sizes: set[tuple[int, int]] = set()

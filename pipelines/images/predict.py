@@ -11,7 +11,7 @@ from scipy.special import softmax
 if TYPE_CHECKING:
     import keras
 
-    from pipelines.data.images import Pictures
+    from pipelines.images.load import Pictures
 
 # A shifted copy is a little less like the training pictures: it counts half.
 SHIFT_WEIGHT = 0.5
@@ -54,7 +54,7 @@ def predict_raw(
     model: keras.Model, spec: dict[str, Any], inputs: Iterable[Any], batch_size: int
 ) -> Iterator[tuple[Any, np.ndarray | str]]:
     """For each raw input its probabilities (K,), or the reason why it cannot be read; in their order."""
-    from pipelines.data.images import ImageSpec
+    from pipelines.images.load import ImageSpec
 
     image = ImageSpec(**spec["image"])
     block: list[tuple[Any, np.ndarray | str]] = []

@@ -6,8 +6,8 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 
 if TYPE_CHECKING:
     import keras

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 from pipelines.data import samples, sources
-from pipelines.data.decode import to_uint8
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.images.decode import to_uint8
 
 if TYPE_CHECKING:
-    from pipelines.data.images import ImageDataConfig
+    from pipelines.images.load import ImageDataConfig
 
 EXTENSIONS = {
     ".png",
@@ -275,7 +275,7 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
     shapes = {image.shape for image in images}
     if len(shapes) == 1:
         return np.stack(images)
-    from pipelines.data.decode import Channels, read
+    from pipelines.images.decode import Channels, read
 
     channels: Channels = "grey" if {shape[-1] for shape in shapes} == {1} else "rgb"
     squeezed = [image[..., 0] if image.shape[-1] == 1 else image for image in images]

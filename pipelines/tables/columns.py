@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from pipelines.data.table_kinds import ORDER
-from pipelines.data.table_values import MOSTLY, date_format, dates, decimal_mark, numbers, texts
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables.types import ORDER
+from pipelines.tables.values import MOSTLY, date_format, dates, decimal_mark, numbers, texts
 
 KNOTS = 512
 RARE = 3
@@ -222,7 +222,7 @@ class Column:
 
 def _order(column: pd.Series, given: Sequence[str] | None) -> list[str]:
     """Levels from low to high: as given, as the type says, by the meaning of usual words, else with 2 before 10."""
-    from pipelines.data.images import natural
+    from pipelines.images.load import natural
 
     levels = {x for x in texts(column) if x is not None}
     if given is not None:

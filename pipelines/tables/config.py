@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipelines.data.table_config import TableDataConfig
 from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from pipelines.inspect.decision_config import DecisionConfig
-from pipelines.models.tabular_config import TableModelConfig
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.decision_config import DecisionConfig
+from pipelines.tables.model_config import TableModelConfig
 
 
 @dataclass

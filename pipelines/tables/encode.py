@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.data.table_columns import Column, Scale
-from pipelines.data.table_kinds import LEFT_OUT
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables.columns import Column, Scale
+from pipelines.tables.types import LEFT_OUT
 
 # Neighbouring places of a distribution are joined until so many rows are expected in each.
 EXPECTED = 5

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.data.table_encode import Encoder
-from pipelines.data.table_target import Target
-from pipelines.data.tables import TablePart
 from pipelines.engine import figures
+from pipelines.engine.explain import integrated_gradients_of_rows
 from pipelines.engine.report import Block, Picture, Table
-from pipelines.engine.table_predict import answers, frame_of, inputs, numbers
-from pipelines.engine.table_sections import written
-from pipelines.inspect import decide
-from pipelines.inspect.explain import integrated_gradients_of_rows
-from pipelines.inspect.survival import concordance, risk
+from pipelines.tables.encode import Encoder
+from pipelines.tables.load import TablePart
+from pipelines.tables.predict import answers, frame_of, inputs, numbers
+from pipelines.tables.report.sections import written
+from pipelines.tables.scores import decide
+from pipelines.tables.scores.survival import concordance, risk
+from pipelines.tables.target import Target
 
 ROWS, CURVE_ROWS, SHOWN = 2000, 300, 6
 REPEATS = 10

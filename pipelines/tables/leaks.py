@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.data.table_encode import Encoder
-from pipelines.data.table_target import Target
+from pipelines.tables.encode import Encoder
+from pipelines.tables.target import Target
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TablePart
+    from pipelines.tables.load import TablePart
 
 ROWS, SCORE = 5000, 0.985
 # Rows of a rare class that are drawn in any case; in each half there must be so many for the class to be judged.

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines.core.errors import UserError
 from pipelines.data import summary as summaries
-from pipelines.data import table_kinds, table_split, table_stream
 from pipelines.data.sources import check_broken
 from pipelines.data.split import folds as deal
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_encode import Encoder
-from pipelines.data.table_leaks import leaks
-from pipelines.data.table_sources import RawTable, load
-from pipelines.data.table_stream import DiskRows
-from pipelines.data.table_target import Target, fitted, strata, target_columns, target_of, target_values
-from pipelines.errors import UserError
+from pipelines.tables import split as table_split
+from pipelines.tables import stream as table_stream
+from pipelines.tables import types as table_kinds
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.encode import Encoder
+from pipelines.tables.leaks import leaks
+from pipelines.tables.sources import RawTable, load
+from pipelines.tables.stream import DiskRows
+from pipelines.tables.target import Target, fitted, strata, target_columns, target_of, target_values
 
 Samples = Mapping[str, Callable[[], RawTable]]
 

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipelines.models.tabular_layers import (
+from pipelines.tables.layers import (
     BatchEnsembleDense,
     CopyMean,
     FrontScale,

@@ -32,8 +32,8 @@ def numbers(got: np.ndarray, target: Any) -> np.ndarray:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
-    from pipelines.data.table_sources import SUFFIXES, from_stdin
     from pipelines.engine.apply import expand
+    from pipelines.tables.sources import SUFFIXES, from_stdin
 
     if list(arguments) == ["-"]:
         return [from_stdin()]
@@ -44,9 +44,9 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
     """Rows for each row of each input: a file, a DataFrame, a dictionary or a list of dictionaries."""
     from pathlib import Path
 
-    from pipelines.data.table_encode import Encoder
-    from pipelines.data.table_target import Target
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
+    from pipelines.tables.encode import Encoder
+    from pipelines.tables.target import Target
 
     target, encoder = Target(**spec["target"]), Encoder.from_json(spec["encoder"])
     for source in inputs:
@@ -75,8 +75,8 @@ def frame_of(source: Any) -> tuple[str, Any, list[tuple[str, str]]]:
 
     import pandas as pd
 
-    from pipelines.data.table_sources import RawTable, from_value, read_file
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
+    from pipelines.tables.sources import RawTable, from_value, read_file
 
     if isinstance(source, (pd.DataFrame, Mapping, list)):
         rows = pd.DataFrame([source] if isinstance(source, Mapping) else source)
@@ -92,7 +92,7 @@ def frame_of(source: Any) -> tuple[str, Any, list[tuple[str, str]]]:
 
 def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any, rows: float) -> None:
     """Says where new rows are unlike those of the training."""
-    from pipelines.engine.console import say
+    from pipelines.core.console import say
 
     for column, count in encoder.unknown(frame).items():
         say(f"warning: {name}: {count} of {len(frame)} rows have a {column} that the training part has not")
@@ -110,8 +110,8 @@ def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any, rows: float)
 def _rows(model: Any, spec: dict[str, Any], target: Any, encoder: Any, x: np.ndarray) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from pipelines.inspect import decide
-    from pipelines.inspect.survival import risk, survival_curves
+    from pipelines.tables.scores import decide
+    from pipelines.tables.scores.survival import risk, survival_curves
 
     got, learned = answers(model, x), spec["decisions"]
     if target.problem == "number":
@@ -150,7 +150,7 @@ def reasons(model: Any, encoder: Any, x: np.ndarray, labels: np.ndarray, number:
     """For each row the columns that speak most for its label."""
     import numpy as np
 
-    from pipelines.inspect.explain import integrated_gradients_of_rows
+    from pipelines.engine.explain import integrated_gradients_of_rows
 
     by_column = encoder.by_column(integrated_gradients_of_rows(model, x, labels))
     names = [column.name for column in encoder.columns]
@@ -166,7 +166,7 @@ def _short(value: float) -> float:
 
 
 def columns(spec: dict[str, Any]) -> list[str]:
-    from pipelines.data.table_target import Target
+    from pipelines.tables.target import Target
 
     target = Target(**spec["target"])
     if target.problem == "number":
@@ -179,6 +179,6 @@ def columns(spec: dict[str, Any]) -> list[str]:
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
-    from pipelines.data.table_encode import Encoder
+    from pipelines.tables.encode import Encoder
 
     return generator.normal(size=(1, Encoder.from_json(spec["encoder"]).width)).astype("float32")

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 from pipelines.data import sources
 from pipelines.data.sources import PARTS
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_csv import read_csv
-from pipelines.data.table_target import named_targets
-from pipelines.data.table_values import plain
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.tables.csv import read_csv
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.target import named_targets
+from pipelines.tables.values import plain
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".sqlite", ".sqlite3", ".db")
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.data import table_values
+from pipelines.core.errors import UserError
 from pipelines.data.sources import PARTS
 from pipelines.data.split import stratified
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_sources import RawTable
-from pipelines.data.table_target import Target, strata
-from pipelines.errors import UserError
+from pipelines.tables import values as table_values
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.sources import RawTable
+from pipelines.tables.target import Target, strata
 
 # For each part the source's part that it comes from, and the numbers of its rows there.
 Index = dict[str, tuple[str, np.ndarray]]

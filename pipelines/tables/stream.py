@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipelines.core.errors import UserError
 from pipelines.data import summary as summaries
-from pipelines.data import table_kinds
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_encode import Encoder
-from pipelines.data.table_kinds import distinct_values
-from pipelines.data.table_leaks import leaks
-from pipelines.data.table_sources import RawTable
-from pipelines.data.table_target import MANY_VALUES, fitted, target_columns, target_of, target_values
-from pipelines.data.table_values import plain
-from pipelines.errors import UserError
+from pipelines.tables import types as table_kinds
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.encode import Encoder
+from pipelines.tables.leaks import leaks
+from pipelines.tables.sources import RawTable
+from pipelines.tables.target import MANY_VALUES, fitted, target_columns, target_of, target_values
+from pipelines.tables.types import distinct_values
+from pipelines.tables.values import plain
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TableParts
+    from pipelines.tables.load import TableParts
 
 BLOCK = 65_536
 SAMPLE = 200_000
@@ -91,7 +91,7 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     Raises:
         UserError: An option needs all rows in memory, or the file cannot be used.
     """
-    from pipelines.data import tables
+    from pipelines.tables import load as tables
 
     for option in ("group_column", "time_column", "split_column", "limit"):
         if getattr(config, option) is not None:

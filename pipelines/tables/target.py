@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipelines.data import table_kinds
-from pipelines.data.images import natural
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_values import decimal_mark, numbers, texts
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.images.load import natural
+from pipelines.tables import types as table_kinds
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.values import decimal_mark, numbers, texts
 
 if TYPE_CHECKING:
-    from pipelines.data.table_sources import RawTable
+    from pipelines.tables.sources import RawTable
 
 TARGETS = ("target", "label", "class", "outcome", "y", "status", "default", "diagnosis", "death", "churn", "fraud")
 POSITIVE = ("bad", "default", "defaulted", "yes", "y", "true", "1", "positive", "malignant", "dead", "died", "event",

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data.table_config import TableDataConfig
-from pipelines.engine.table_config import TableConfig
-from pipelines.engine.table_predict import EVALUATION_BATCH, answers, columns, example, inputs, numbers, predict
 from pipelines.engine.task import Task
+from pipelines.tables.config import TableConfig
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.predict import EVALUATION_BATCH, answers, columns, example, inputs, numbers, predict
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.data.tables import Samples, TablePart, TableParts
+    from pipelines.tables.load import Samples, TablePart, TableParts
 
 BIN_ROWS = 200_000
 # Rows of the training part below which a batch has so many, after the choices in the paper of TabM.
@@ -42,12 +42,12 @@ def task(name: str, config: type[TableConfig], description: str, samples: Sample
     load = partial(load_data, samples=samples)
 
     def assess(config: TableConfig, data: TableParts, model: Any) -> Any:
-        from pipelines.engine import table_report
+        from pipelines.tables.report import assess as table_report
 
         return table_report.assess(config, data, model, medical=medical)
 
     def explain(config: TableConfig, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
-        from pipelines.engine import table_explain
+        from pipelines.tables import explain as table_explain
 
         return table_explain.explain(config, model, spec, arguments, load=load)
 
@@ -62,11 +62,11 @@ def task(name: str, config: type[TableConfig], description: str, samples: Sample
 
 
 def load_data(config: TableConfig, samples: Samples) -> TableParts:
-    from pipelines.data.table_kinds import listed
-    from pipelines.data.table_stream import is_large
-    from pipelines.data.tables import load_tables
-    from pipelines.errors import UserError
-    from pipelines.inspect import costs
+    from pipelines.core.errors import UserError
+    from pipelines.tables.load import load_tables
+    from pipelines.tables.scores import costs
+    from pipelines.tables.stream import is_large
+    from pipelines.tables.types import listed
 
     if config.fit.imbalance == "focal":
         raise UserError("fit.imbalance focal is not for tables: take weights, effective-number or oversample")
@@ -101,14 +101,15 @@ def load_data(config: TableConfig, samples: Samples) -> TableParts:
 
 
 def load_test(config: TableConfig, spec: dict[str, Any], samples: Samples) -> TableParts:
-    from pipelines.data.tables import load_test_tables
+    from pipelines.tables.load import load_test_tables
 
     return load_test_tables(config.data, samples, spec)
 
 
 def build_model(config: TableConfig, data: TableParts) -> Any:
-    from pipelines.errors import UserError
-    from pipelines.models import custom, tabular
+    from pipelines.core.errors import UserError
+    from pipelines.engine import builder as custom
+    from pipelines.tables import models as tabular
 
     options, target = config.model, data.target
     classes = target.problem != "number"
@@ -188,7 +189,7 @@ def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
-    from pipelines.engine.imbalance import draw_probabilities
+    from pipelines.engine.classes.imbalance import draw_probabilities
 
     target, copies = data.target, config.model.ensemble
     trained = learned_from(data)
@@ -228,7 +229,7 @@ def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
 
 def class_factors(config: TableConfig, data: TableParts) -> np.ndarray | None:
     """How many times each class counts in training (K,), by its weight or by how often it is drawn; None if once."""
-    from pipelines.engine.imbalance import class_weights
+    from pipelines.engine.classes.imbalance import class_weights
 
     kind = config.fit.imbalance
     if kind == "none":
@@ -249,7 +250,7 @@ def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
         "kinds": data.kinds,
         "rows": len(data.train.frame),
         "reasons": config.decide.reasons,
-        "modules": ["pipelines.models.tabular" if config.model.own else own],
+        "modules": ["pipelines.tables.models" if config.model.own else own],
     }
 
 
@@ -265,7 +266,7 @@ def decisions(config: TableConfig, data: TableParts, part: TablePart, got: np.nd
     """
     import numpy as np
 
-    from pipelines.inspect import decide
+    from pipelines.tables.scores import decide
 
     options = config.decide
     if data.target.problem == "classes":
@@ -285,7 +286,7 @@ def costs_of(config: TableConfig, classes: Sequence[str]) -> np.ndarray | None:
     """Costs (K, K) of the true classes (rows) and those decided for; None where all mistakes are to cost the same."""
     import numpy as np
 
-    from pipelines.inspect import costs
+    from pipelines.tables.scores import costs
 
     options = config.decide
     if isinstance(options.costs, dict):
@@ -297,7 +298,7 @@ def judged(data: TableParts, model: Any) -> tuple[TablePart, np.ndarray]:
     """Rows that were not learned from, and the answers to them: with folds, of the copy that left the row out."""
     import numpy as np
 
-    from pipelines.models.tabular import copies
+    from pipelines.tables.models import copies
 
     if data.folds is None:
         return data.val, answers(model, data.val.x)
@@ -307,7 +308,7 @@ def judged(data: TableParts, model: Any) -> tuple[TablePart, np.ndarray]:
 
 def finish(config: TableConfig, data: TableParts, trained: Any) -> tuple[Any, dict[str, Any]]:
     """The model that is kept, with the copies' answers as one, and what is decided on its answers in validation."""
-    from pipelines.models.tabular import averaged
+    from pipelines.tables.models import averaged
 
     model = averaged(trained, data.target.problem != "number") if config.model.own else trained
     return model, {"decisions": decisions(config, data, *judged(data, model))}
@@ -321,7 +322,7 @@ def with_frames(train: Callable[..., Any]) -> Callable[..., Any]:
             return train(**options)
         if isinstance(data, (str, TableDataConfig)) or (isinstance(data, Mapping) and "source" in data):
             return train(data=data, **options)
-        from pipelines.data.table_sources import in_memory
+        from pipelines.tables.sources import in_memory
 
         return train(data=in_memory(data), **options)
 

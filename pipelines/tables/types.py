@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipelines.data.table_values import MOSTLY, date_format, decimal_mark, numbers, texts
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables.values import MOSTLY, date_format, decimal_mark, numbers, texts
 
 # Kinds that the model does not see.
 LEFT_OUT = ("text", "identifier", "constant", "drop")

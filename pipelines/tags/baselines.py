@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.inspect.entities import Place
+from pipelines.tags.scores import Place
 
 if TYPE_CHECKING:
-    from pipelines.data.tag_files import Sentence
+    from pipelines.tags.files import Sentence
 
 
 @dataclass(frozen=True)

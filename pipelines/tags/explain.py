@@ -10,17 +10,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipelines.data.tags import Encoder, SubwordEncoder, Tags
+from pipelines.engine.explain import path_gradients
 from pipelines.engine.report import Mark, Marked
-from pipelines.inspect.explain import path_gradients
-from pipelines.inspect.explain_text import split_backbone
-from pipelines.inspect.text_report import coloured
-from pipelines.models import backbones
-from pipelines.models.taggers import Bag
-from pipelines.models.tagging import tag
+from pipelines.tags.load import Encoder, SubwordEncoder, Tags
+from pipelines.tags.models import Bag
+from pipelines.tags.predict import tag
+from pipelines.texts import backbones
+from pipelines.texts.explain import split_backbone
+from pipelines.texts.report import coloured
 
 if TYPE_CHECKING:
-    from pipelines.data.tag_files import Place, Sentence
+    from pipelines.tags.files import Place, Sentence
 
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any], int]
 STEPS, BATCH = 32, 64

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.data import sources, tag_columns
-from pipelines.data.tag_columns import TAG, Place, Span, TagReader, joined, shown
-from pipelines.data.text_files import fault
-from pipelines.data.tokenize import pieces, sentences, words
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
+from pipelines.data import sources
+from pipelines.tags import columns as tag_columns
+from pipelines.tags.columns import TAG, Place, Span, TagReader, joined, shown
+from pipelines.tags.tokenize import pieces, sentences, words
+from pipelines.texts.files import fault
 
 if TYPE_CHECKING:
-    from pipelines.data.tags_config import TagsDataConfig
+    from pipelines.tags.config import TagsDataConfig
 
 ROWS = (".jsonl", ".ndjson")
 DOCUMENTS = (".spacy",)

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.data import tag_columns
+from pipelines.core.console import say
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 from pipelines.data.sources import choose
-from pipelines.data.tag_columns import Span, joined, shown
-from pipelines.data.tag_files import ROWS, Sentence, no_text
-from pipelines.data.text_files import EXTENSIONS, TEXT_NAMES, read_text, rows_of
-from pipelines.data.tokenize import pieces, sentences, words
 from pipelines.engine.apply import expand
-from pipelines.engine.console import say
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.tags import columns as tag_columns
+from pipelines.tags.columns import Span, joined, shown
+from pipelines.tags.files import ROWS, Sentence, no_text
+from pipelines.tags.tokenize import pieces, sentences, words
+from pipelines.texts.files import EXTENSIONS, TEXT_NAMES, read_text, rows_of
 
 LONGEST_NAME, LONGEST_PATH = 255, 1024  # bytes of a part of it, characters; what is longer is a text
 TABLES = (".csv", ".parquet")

@@ -13,10 +13,10 @@ from pipelines.data import summary as summaries
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.data.tag_files import Place, Raw, Sentence
-    from pipelines.data.tags_config import TagsDataConfig
-    from pipelines.data.vocabulary import Vocabulary
-    from pipelines.data.word_features import WordEncoder
+    from pipelines.tags.config import TagsDataConfig
+    from pipelines.tags.files import Place, Raw, Sentence
+    from pipelines.tags.word_features import WordEncoder
+    from pipelines.texts.vocabulary import Vocabulary
 
 MULTIPLE = 16  # a backend that compiles for each shape has few of them
 SUBWORDS = 5  # of one word at most; the rest of a long one is not read
@@ -70,7 +70,7 @@ def load_tags(config: TagsDataConfig, *, seed: int) -> TagParts:
     """
     import numpy as np
 
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
 
     raw = _load(config)
     parts = _split(raw, config, seed)
@@ -95,7 +95,7 @@ def load_test_tags(config: TagsDataConfig, types: Sequence[str]) -> TagParts:
     Raises:
         UserError: The source cannot be used.
     """
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
 
     raw = _load(config)
     chosen = raw.parts.get("test") or [s for part in raw.parts.values() for s in part]
@@ -105,7 +105,8 @@ def load_test_tags(config: TagsDataConfig, types: Sequence[str]) -> TagParts:
 
 
 def _load(config: TagsDataConfig) -> Raw:
-    from pipelines.data import sources, tag_sources
+    from pipelines.data import sources
+    from pipelines.tags import sources as tag_sources
 
     raw = tag_sources.load(config, config.source)
     complaint = f"more than data.max_broken = {config.max_broken} sentences or rows of {config.source} are broken"
@@ -276,12 +277,12 @@ class SubwordEncoder:
 
 def encoder_from_json(value: dict[str, Any]) -> Encoder:
     """The encoder that a run's spec describes."""
-    from pipelines.data.word_features import WordEncoder
+    from pipelines.tags.word_features import WordEncoder
 
     words = WordEncoder(value["words"], value["features"])
     if "subwords" not in value:
         return words
-    from pipelines.data.vocabulary import Vocabulary
+    from pipelines.texts.vocabulary import Vocabulary
 
     return SubwordEncoder(words, Vocabulary.from_json(value["subwords"]), value.get("length", 512))
 

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from pipelines.data.word_features import BYTES, FEATURES, PAD, UNKNOWN
-from pipelines.engine.custom import call, import_function
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.functions import call, import_function
 from pipelines.layers import CRF
+from pipelines.tags.word_features import BYTES, FEATURES, PAD, UNKNOWN
 
 if TYPE_CHECKING:
-    from pipelines.models.backbones import Backbone
-    from pipelines.models.tagger_config import TaggerConfig
+    from pipelines.tags.model_config import TaggerConfig
+    from pipelines.texts.backbones import Backbone
 
 REACH = 2  # hand features of so many neighbours on either side count
 BYTE_WIDTH, BYTE_FILTERS = 24, 48

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipelines.data.tag_files import Place
-from pipelines.data.tags import Encoder, Tags, padded
 from pipelines.layers import marginals, viterbi
+from pipelines.tags.files import Place
+from pipelines.tags.load import Encoder, Tags, padded
 
 
 @keras.saving.register_keras_serializable(package="pipelines")

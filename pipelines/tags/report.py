@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.classification import about
+from pipelines.engine.classes.classification import about
 from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text, signed, title
 from pipelines.engine.train import Assessment
-from pipelines.inspect.entities import EntityScores, Place, kinds, lead, score
+from pipelines.tags.scores import EntityScores, Place, kinds, lead, score
 
 if TYPE_CHECKING:
     from pipelines.data.summary import DataSummary
-    from pipelines.data.tag_files import Sentence
+    from pipelines.tags.files import Sentence
 
 SHOWN = 12
 DOUBT = "The entities in most doubt, with the confidence of the least sure one of each sentence."

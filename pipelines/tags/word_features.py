@@ -128,7 +128,7 @@ def with_vectors(path: str, sentences: Sequence[Sequence[str]], size: int) -> tu
     Raises:
         UserError: The file is missing or damaged.
     """
-    from pipelines.data import word_vectors
+    from pipelines.texts import word_vectors
 
     words = dict.fromkeys(learn_words(sentences, size, least=1))
     words |= dict.fromkeys(word for word in word_vectors.first_words(path, 2 * size) if normal(word) == word)

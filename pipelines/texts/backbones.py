@@ -13,9 +13,9 @@ from typing import Any
 
 import keras
 
-from pipelines.data.vocabulary import Vocabulary, sentence_pieces, wordpieces
-from pipelines.engine.files import one_line, read_json
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line, read_json
+from pipelines.texts.vocabulary import Vocabulary, sentence_pieces, wordpieces
 
 NAME = "backbone"
 # KerasHub's encoders of one text that know padding from text; XLM-RoBERTa's is one of RoBERTa's.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipelines.data.texts import TextParts
+    from pipelines.texts.load import TextParts
 
 # More texts make these models no worse than they are, only slower.
 MOST = 50_000
@@ -68,12 +68,12 @@ def tfidf(data: TextParts, generator: np.random.Generator) -> Baseline:
 
 
 def ngrams(data: TextParts, generator: np.random.Generator) -> Baseline:
-    """The n-gram model of `pipelines.models.text_models`, trained as it is by default but for a fixed time."""
+    """The n-gram model of `pipelines.texts.models`, trained as it is by default but for a fixed time."""
     import keras
 
-    from pipelines.data.text_inputs import NgramInput
-    from pipelines.models.text_builders import NGRAMS, ngram_model, targets
-    from pipelines.models.text_predict import logits_of, probabilities
+    from pipelines.texts.builders import NGRAMS, ngram_model, targets
+    from pipelines.texts.inputs import NgramInput
+    from pipelines.texts.predict import logits_of, probabilities
 
     start = time.perf_counter()
     chosen = some(len(data.train.texts), generator)

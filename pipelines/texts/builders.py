@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.data import vocabulary, word_vectors
-from pipelines.data.text_inputs import NgramInput, TextInput, TokenInput
-from pipelines.errors import UserError
-from pipelines.models.text_config import TextModelConfig
+from pipelines.core.errors import UserError
+from pipelines.texts import vocabulary, word_vectors
+from pipelines.texts.inputs import NgramInput, TextInput, TokenInput
+from pipelines.texts.model_config import TextModelConfig
 
 if TYPE_CHECKING:
     import keras
 
-    from pipelines.data.texts import TextParts
+    from pipelines.texts.load import TextParts
 
 # N-grams to know, subwords and words to learn, where the user does not say.
 NGRAMS, SUBWORDS, WORDS = 2**18, 8000, 50_000
@@ -32,7 +32,7 @@ def reader_for(options: TextModelConfig, texts: Sequence[str]) -> TextInput:
             texts, size=options.vocabulary or NGRAMS, length=options.length, overlap=options.overlap
         )
     if options.pretrained:
-        from pipelines.models import backbones
+        from pipelines.texts import backbones
 
         backbone = backbones.load(options.builder.partition(":")[2], weights=False)
         if options.length > backbone.length:
@@ -53,7 +53,9 @@ def build(options: TextModelConfig, data: TextParts) -> keras.Model:
     Raises:
         UserError: The pretrained weights, the word vectors or the user's function cannot be used.
     """
-    from pipelines.models import backbones, custom, text_models
+    from pipelines.engine import builder as custom
+    from pipelines.texts import backbones
+    from pipelines.texts import models as text_models
 
     classes, reader = len(data.classes), data.reader
     if options.builder == "ngrams":
@@ -77,8 +79,8 @@ def build(options: TextModelConfig, data: TextParts) -> keras.Model:
 
 def ngram_model(reader: Any, texts: Sequence[str], of_texts: np.ndarray, token_dropout: float = 0.0) -> keras.Model:
     """The n-gram model that starts from what the training texts, with targets (N, K), say about each n-gram."""
-    from pipelines.data.ngram_evidence import evidence
-    from pipelines.models import text_models
+    from pipelines.texts import models as text_models
+    from pipelines.texts.ngram_evidence import evidence
 
     size, windows = len(reader.known), reader.windows(texts)
     rarity, ratios = evidence(windows, of_texts[windows.owner], size)
@@ -91,7 +93,7 @@ def targets(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _vectors(options: TextModelConfig, reader: Any) -> np.ndarray | None:
-    from pipelines.engine.console import say
+    from pipelines.core.console import say
 
     if options.vectors is None:
         return None

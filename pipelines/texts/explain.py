@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipelines.data.text_inputs import TextInput
-from pipelines.inspect.explain import path_gradients
-from pipelines.models import backbones
-from pipelines.models.text_models import EMBEDDING, NGRAMS
+from pipelines.engine.explain import path_gradients
+from pipelines.texts import backbones
+from pipelines.texts.inputs import TextInput
+from pipelines.texts.models import EMBEDDING, NGRAMS
 
 Parts = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
 BATCH = 32

@@ -13,11 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pipelines.core.console import say
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 from pipelines.data.sources import choose
 from pipelines.engine.apply import expand
-from pipelines.engine.console import say
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
 
 EXTENSIONS = {".txt", ".text", ".md"}
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}

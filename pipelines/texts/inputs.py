@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipelines.data.vocabulary import WORD, Vocabulary
+from pipelines.texts.vocabulary import WORD, Vocabulary
 
 # Rows are padded to a multiple of this, so that a backend that compiles for each shape has few of them.
 MULTIPLE = 16

@@ -11,8 +11,8 @@ from pipelines.data import summary as summaries
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.data.text_config import TextDataConfig
-    from pipelines.data.text_sources import Raw
+    from pipelines.texts.config import TextDataConfig
+    from pipelines.texts.sources import Raw
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,10 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     Raises:
         UserError: The source cannot be used.
     """
-    from pipelines.data import near_duplicates, sources, split
-    from pipelines.data.images import natural
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
+    from pipelines.data import duplicates as near_duplicates
+    from pipelines.data import sources, split
+    from pipelines.images.load import natural
 
     raw = _load(config)
     named = {x for p in raw.parts.values() for label in p.labels for x in (label if raw.several else [label])}
@@ -127,7 +128,7 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
 def _finished(
     parts: Mapping[str, Part], classes: tuple[str, ...], raw: Raw, notes: list[str], similar: list[Any]
 ) -> TextParts:
-    from pipelines.data.near_duplicates import normalized
+    from pipelines.data.duplicates import normalized
 
     hashes = {name: [summaries.digest(t.encode()) for t in part.texts] for name, part in parts.items()}
     same = {name: [summaries.digest(normalized(t).encode()) for t in part.texts] for name, part in parts.items()}
@@ -147,7 +148,7 @@ def load_test_texts(config: TextDataConfig, spec: Mapping[str, Any]) -> TextPart
     Raises:
         UserError: The source cannot be used, or has a class that the model does not know.
     """
-    from pipelines.errors import UserError
+    from pipelines.core.errors import UserError
 
     raw = _load(config)
     chosen = [raw.parts["test"]] if "test" in raw.parts else list(raw.parts.values())
@@ -216,7 +217,8 @@ def _keys(raw: Raw, everything: list[tuple[str, int]], linked: list[int], notes:
 
 
 def _load(config: TextDataConfig) -> Raw:
-    from pipelines.data import sources, text_sources
+    from pipelines.data import sources
+    from pipelines.texts import sources as text_sources
 
     raw = text_sources.load(config, config.source)
     sources.check_broken(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import layers
 
-from pipelines.models.text_layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask
+from pipelines.texts.layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.models.backbones import Backbone
+    from pipelines.texts.backbones import Backbone
 
 EMBEDDING, NGRAMS = "embedding", "ngrams"
 SIZES = (2, 3, 4, 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from pipelines.data.text_inputs import Windows
+from pipelines.texts.inputs import Windows
 
 
 def evidence(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, softmax
 
-from pipelines.data.text_files import Given
-from pipelines.data.text_inputs import TextInput
+from pipelines.texts.files import Given
+from pipelines.texts.inputs import TextInput
 
 if TYPE_CHECKING:
     import keras

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.data.vocabulary import WORD
+from pipelines.engine.classes import label_errors
 from pipelines.engine.report import Mark, Marked, Section, Table, Text, signed
-from pipelines.inspect import label_errors, text_baselines
-from pipelines.inspect.explain_text import character_scores
 from pipelines.metrics import Estimate, bootstrap
+from pipelines.texts import baselines as text_baselines
+from pipelines.texts.explain import character_scores
+from pipelines.texts.vocabulary import WORD
 
 if TYPE_CHECKING:
-    from pipelines.data.texts import TextParts
+    from pipelines.texts.load import TextParts
 
 # Characters of a text that are shown; explanations also read no further.
 SHOWN, CELL = 600, 200

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipelines.core.errors import UserError
 from pipelines.data import samples, sources
-from pipelines.data.text_files import (
+from pipelines.texts.files import (
     EXTENSIONS,
     TABLES,
     TEXT_NAMES,
@@ -22,10 +23,9 @@ from pipelines.data.text_files import (
     read_text,
     rows_of,
 )
-from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.data.text_config import TextDataConfig
+    from pipelines.texts.config import TextDataConfig
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "y")
 # The unlabelled folder of the IMDB reviews as Stanford gives them.

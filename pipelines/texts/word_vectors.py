@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.engine.files import one_line
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 
 WORD_LISTS = (".txt", ".words", ".vocab", ".parquet")
 

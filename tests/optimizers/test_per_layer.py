@@ -86,7 +86,7 @@ def factors(model, decay=0.5):
 def small_bert():
     """A classifier around a functional model around KerasHub's, as the text pipeline makes it."""
     keras_hub = pytest.importorskip("keras_hub")
-    from pipelines.models import text_models
+    from pipelines.texts import models as text_models
 
     inner = keras_hub.models.BertBackbone(10, 2, 2, 8, 16, max_sequence_length=16)
     names = ("token_ids", "padding_mask", "segment_ids")

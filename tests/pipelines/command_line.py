@@ -13,7 +13,7 @@ from unittest import mock
 import keras
 import numpy as np
 
-from pipelines.engine.run_dir import RunDir, load_model
+from pipelines.core.run_dir import RunDir, load_model
 
 # What a finished run leaves.
 RUN_FILES = {

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipelines import image_classify
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
 
 # (options, words that the line must hold)
 OPTIONS = [

@@ -15,12 +15,12 @@ from command_line import RUN_FILES, command, environment, files_of, run_task
 from sklearn import metrics as sk
 
 from pipelines import finance
-from pipelines.data.table_config import TableDataConfig
-from pipelines.engine.cli import parse_train
+from pipelines.core.cli import parse_train
+from pipelines.core.errors import UserError
 from pipelines.engine.config import to_yaml
-from pipelines.engine.table_task import load_data
-from pipelines.errors import UserError
-from pipelines.inspect.decision_config import DecisionConfig
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.decision_config import DecisionConfig
+from pipelines.tables.task import load_data
 
 QUICK = [
     "--epochs",
@@ -206,7 +206,7 @@ def test_own_model(tmp_path, monkeypatch):
 
 def test_the_folds_are_judged_by_the_copy_that_left_them_out(tmp_path, monkeypatch):
     """The monitored value is the cross-validated log-loss of the pooled rows."""
-    from pipelines.engine import table_task
+    from pipelines.tables import task as table_task
 
     monkeypatch.chdir(tmp_path)
     run = finance.train(data=loans(), target="repaid", **SMALL)

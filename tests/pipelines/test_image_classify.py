@@ -10,8 +10,8 @@ import pytest
 from command_line import RUN_FILES, files_of, run_task
 
 from pipelines import image_classify
-from pipelines.data.images import load_images
 from pipelines.engine.task import EXPORTS
+from pipelines.images.load import load_images
 
 QUICK = ["--epochs", "4", "--model.width", "16", "--model.depth", "1", "--resamples", "50"]
 

@@ -125,8 +125,8 @@ def test_explain(patients, tmp_path, monkeypatch):
     assert {"importance_1.png", "shares_1.png", "dependence_1.png"} <= {p.name for p in run.directory.figures.iterdir()}
     medical.TASK.main(["explain", str(run.directory.path), "p.csv"])
     assert (run.directory.figures / "row_0_2.png").exists()
-    from pipelines.data.table_encode import Encoder
-    from pipelines.engine import table_explain
+    from pipelines.tables import explain as table_explain
+    from pipelines.tables.encode import Encoder
 
     spec = json.loads(run.directory.spec.read_text())
     encoder = Encoder.from_json(spec["encoder"])

@@ -12,8 +12,8 @@ import pytest
 from command_line import check_killed_run, run_task
 
 from pipelines import ner
-from pipelines.engine.run_dir import RunDir, load_model
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.run_dir import RunDir, load_model
 
 QUICK = [
     "--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--resamples", "20",
@@ -112,8 +112,8 @@ def test_predict_writes_columns_that_train_reads(trained, tmp_path):
     text = "Ada saw Rome 👍🏽.\n\nZoë left São Paulo 👍🏽."
     done = cli("predict", run, "-", "--out", "out.conll", cwd=tmp_path, stdin=text)
     assert done.returncode == 0, done.stderr
-    from pipelines.data.tag_sources import load
-    from pipelines.data.tags_config import TagsDataConfig
+    from pipelines.tags.config import TagsDataConfig
+    from pipelines.tags.sources import load
 
     raw = load(TagsDataConfig(str(tmp_path / "out.conll")), str(tmp_path / "out.conll"))
     assert [s.spans for s in raw.parts["all"]] == [
@@ -216,7 +216,7 @@ def assert_decodes(path, spec):
     """The file and spec.json suffice to tag sentences of any length, with nothing but NumPy for the best path."""
     import onnxruntime
 
-    from pipelines.data.tags import encoder_from_json, padded
+    from pipelines.tags.load import encoder_from_json, padded
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     encoder = encoder_from_json(spec["encoder"])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pipelines import image_classify
+from pipelines.core.errors import UserError
 from pipelines.engine.config import RegularizerConfig
-from pipelines.errors import UserError
 
 QUICK = {
     "data.limit": 60, "batch_size": 16, "width": 8, "depth": 1, "resamples": 10, "deterministic": True,

@@ -11,14 +11,14 @@ from command_line import RUN_FILES, check_killed_run, files_of, run_task
 from sklearn.metrics import log_loss
 
 from pipelines import text_classify
+from pipelines.core import cli as cli_options
+from pipelines.core.errors import UserError
 from pipelines.data.summary import DataSummary
-from pipelines.data.text_inputs import NgramInput
-from pipelines.data.texts import Part, TextParts
-from pipelines.engine import cli as cli_options
 from pipelines.engine import fit
-from pipelines.errors import UserError
-from pipelines.models.text_builders import calibrate
-from pipelines.models.text_predict import logits_of, probabilities
+from pipelines.texts.builders import calibrate
+from pipelines.texts.inputs import NgramInput
+from pipelines.texts.load import Part, TextParts
+from pipelines.texts.predict import logits_of, probabilities
 
 GOOD = ["good", "great", "lovely", "fine", "superb"]
 BAD = ["bad", "awful", "poor", "dull", "dreadful"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from callbacks.figures import roc_curves
 from pipelines.engine import figures
-from pipelines.engine.evaluate import Classification, classification
+from pipelines.engine.classes.scores import Classification, classification
 from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
 from pipelines.engine.train import Assessment
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn import metrics as sk
 
+from pipelines.core.errors import UserError
 from pipelines.data.labels import THRESHOLD, joined
 from pipelines.engine import figures
-from pipelines.engine.classification import Show, about, shown
-from pipelines.engine.evaluate import BINS
+from pipelines.engine.calibration import Reliability, reliability
+from pipelines.engine.classes.classification import Show, about, shown
+from pipelines.engine.classes.scores import BINS
 from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
 from pipelines.engine.train import Assessment
-from pipelines.errors import UserError
-from pipelines.inspect.calibration import Reliability, reliability
 from pipelines.metrics import Estimate, bootstrap
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import sparse
 from sklearn import metrics as sk
 
-from pipelines.errors import UserError
-from pipelines.inspect.calibration import Reliability, bin_indices, reliability
+from pipelines.core.errors import UserError
+from pipelines.engine.calibration import Reliability, bin_indices, reliability
 from pipelines.metrics import Estimate, interval, resample_indices
 
 BINS = 15

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine import classification, table_costs, table_linear, table_number, table_survival, table_two_classes
+from pipelines.engine.classes import classification
 from pipelines.engine.report import Block, Headline, Section, Table, Text, title
-from pipelines.engine.table_predict import answers
-from pipelines.engine.table_sections import (
+from pipelines.engine.train import Assessment
+from pipelines.tables.predict import answers
+from pipelines.tables.report import costs as table_costs
+from pipelines.tables.report import linear as table_linear
+from pipelines.tables.report import number as table_number
+from pipelines.tables.report import survival as table_survival
+from pipelines.tables.report import two_classes as table_two_classes
+from pipelines.tables.report.sections import (
     clusters,
     cross_validation,
     drawn,
@@ -21,13 +27,12 @@ from pipelines.engine.table_sections import (
     subgroups,
     subgroups_of_two,
 )
-from pipelines.engine.table_task import costs_of, decisions, judged
-from pipelines.engine.train import Assessment
-from pipelines.inspect import binary, decide
+from pipelines.tables.scores import binary, decide
+from pipelines.tables.task import costs_of, decisions, judged
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TableParts
-    from pipelines.engine.table_config import TableConfig
+    from pipelines.tables.config import TableConfig
+    from pipelines.tables.load import TableParts
 
 SHOWN_ROWS = 10
 MAIN = ("roc_auc", "log_loss", "gini", "ks", "average_precision", "brier")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine.report import Block, Headline, Section, Table, Text
-from pipelines.inspect.costs import mean_cost
 from pipelines.metrics import Estimate
+from pipelines.tables.scores.costs import mean_cost
 
 if TYPE_CHECKING:
-    from pipelines.engine.evaluate import Classification
-    from pipelines.engine.table_config import TableConfig
+    from pipelines.engine.classes.scores import Classification
+    from pipelines.tables.config import TableConfig
 
 
 def numbers(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.engine.table_task import learned_from, some_rows
+from pipelines.tables.task import learned_from, some_rows
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TableParts
+    from pipelines.tables.load import TableParts
 
 # More rows make a linear model no better, only slower.
 ROWS = 100_000
@@ -43,7 +43,7 @@ def numbers(data: TableParts, seed: int) -> np.ndarray | None:
 
 def log_hazards(data: TableParts, seed: int) -> np.ndarray | None:
     """What Cox's model says of the test part, (N,): more for those whom the event meets earlier; None as above."""
-    from pipelines.inspect.survival import cox
+    from pipelines.tables.scores.survival import cox
 
     known = _known(data, seed)
     if known is None:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine import classification, figures, table_linear
+from pipelines.engine import figures
+from pipelines.engine.classes import classification
 from pipelines.engine.report import Headline, Picture, Section, Table, Text, title
-from pipelines.engine.table_predict import answers, numbers
-from pipelines.engine.table_sections import FEW_RESAMPLES, among, clusters, drawn, share, subgroups
 from pipelines.engine.train import Assessment
 from pipelines.metrics import Estimate, bootstrap
+from pipelines.tables.predict import answers, numbers
+from pipelines.tables.report import linear as table_linear
+from pipelines.tables.report.sections import FEW_RESAMPLES, among, clusters, drawn, share, subgroups
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TableParts
-    from pipelines.engine.table_config import TableConfig
+    from pipelines.tables.config import TableConfig
+    from pipelines.tables.load import TableParts
 
 
 def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[str, Any]) -> Assessment:

@@ -11,13 +11,13 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from pipelines.engine.report import Section, Table, Text, title
-from pipelines.engine.table_predict import numbers
-from pipelines.inspect import binary, decide, survival
 from pipelines.metrics import Estimate, bootstrap
+from pipelines.tables.predict import numbers
+from pipelines.tables.scores import binary, decide, survival
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TableParts
-    from pipelines.engine.table_config import TableConfig
+    from pipelines.tables.config import TableConfig
+    from pipelines.tables.load import TableParts
 
 SHOWN_COLUMNS = 8
 BANDS = 4
@@ -134,8 +134,9 @@ def _rates(labels: np.ndarray, said: np.ndarray) -> tuple[float, float]:
 
 def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     """Name and mask of each group of the test rows: the categories of a column, or bands of its numbers."""
-    from pipelines.data import table_kinds, table_values
-    from pipelines.data.table_columns import Column
+    from pipelines.tables import types as table_kinds
+    from pipelines.tables import values as table_values
+    from pipelines.tables.columns import Column
 
     values, known = data.test.with_aside()[column], data.train.with_aside()[column]
     if (data.kinds.get(column) or table_kinds.guess(known)) == "number":
@@ -248,7 +249,7 @@ def missingness(data: TableParts) -> Section:
 
 def main_columns(data: TableParts, model: Any) -> list[str]:
     """The columns that matter most, by the mean size of their share in the answers on some test rows."""
-    from pipelines.inspect.explain import integrated_gradients_of_rows
+    from pipelines.engine.explain import integrated_gradients_of_rows
 
     x = data.test.x[:100]
     if not hasattr(model, "output_shape"):

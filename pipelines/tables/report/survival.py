@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine import classification, figures, table_linear
+from pipelines.engine import figures
+from pipelines.engine.classes import classification
 from pipelines.engine.report import Headline, Picture, Section, Table, signed
-from pipelines.engine.table_predict import answers
-from pipelines.engine.table_sections import FEW_RESAMPLES, among, clusters, drawn, subgroups
 from pipelines.engine.train import Assessment
-from pipelines.inspect import survival
-from pipelines.inspect.binary import Draws
 from pipelines.metrics import resample_indices
+from pipelines.tables.predict import answers
+from pipelines.tables.report import linear as table_linear
+from pipelines.tables.report.sections import FEW_RESAMPLES, among, clusters, drawn, subgroups
+from pipelines.tables.scores import survival
+from pipelines.tables.scores.binary import Draws
 
 if TYPE_CHECKING:
-    from pipelines.data.tables import TableParts
-    from pipelines.engine.table_config import TableConfig
+    from pipelines.tables.config import TableConfig
+    from pipelines.tables.load import TableParts
 
 
 def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[str, Any]) -> Assessment:

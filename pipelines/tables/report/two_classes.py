@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.engine import figures, table_costs
+from pipelines.engine import figures
+from pipelines.engine.calibration import reliability_of_positive
 from pipelines.engine.report import Picture, Section, Table, Text, signed, title
-from pipelines.engine.table_sections import share
-from pipelines.inspect import binary
-from pipelines.inspect.calibration import reliability_of_positive
 from pipelines.metrics import Estimate
+from pipelines.tables.report import costs as table_costs
+from pipelines.tables.report.sections import share
+from pipelines.tables.scores import binary
 
 if TYPE_CHECKING:
-    from pipelines.engine.evaluate import Classification
-    from pipelines.engine.table_config import TableConfig
+    from pipelines.engine.classes.scores import Classification
+    from pipelines.tables.config import TableConfig
 
 
 def beside_linear(ours: binary.Draws, theirs: binary.Draws | None, positive: str, number: int, drawn: str) -> Section:

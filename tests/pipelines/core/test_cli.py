@@ -5,8 +5,8 @@ import time
 import pytest
 
 from pipelines import image_classify
-from pipelines.engine import cli
-from pipelines.errors import UserError
+from pipelines.core import cli
+from pipelines.core.errors import UserError
 
 Config = image_classify.Config
 

@@ -1,4 +1,4 @@
-from pipelines.engine import console
+from pipelines.core import console
 
 
 def test_counting_writes_lines_into_a_log_now_and_then(capsys, monkeypatch):

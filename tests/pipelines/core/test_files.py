@@ -1,8 +1,8 @@
 import pytest
 
-from pipelines.engine.files import read_json, whole, write_json
-from pipelines.engine.run_dir import RunDir
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.core.files import read_json, whole, write_json
+from pipelines.core.run_dir import RunDir
 
 
 def test_whole_or_not_at_all(tmp_path):

@@ -2,8 +2,8 @@ import random
 
 import numpy as np
 
-from pipelines.data import near_duplicates
-from pipelines.data.near_duplicates import groups, normalized, pairs
+from pipelines.data import duplicates as near_duplicates
+from pipelines.data.duplicates import groups, normalized, pairs
 
 WORDS = [f"w{i}" for i in range(2000)]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from pipelines.inspect.calibration import reliability_of_positive, temperature
+from pipelines.engine.calibration import reliability_of_positive, temperature
 
 
 @pytest.mark.parametrize("several", [False, True])

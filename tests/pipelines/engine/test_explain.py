@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipelines.inspect.explain import grad_cam, integrated_gradients
-from pipelines.models.convnets import convnet
+from pipelines.engine.explain import grad_cam, integrated_gradients
+from pipelines.images.convnets import convnet
 
 
 @pytest.mark.backend

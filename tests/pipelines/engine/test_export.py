@@ -4,13 +4,13 @@ import pytest
 from keras import ops
 
 from pipelines import ner
-from pipelines.data.tags import Tags
-from pipelines.data.word_features import WordEncoder, learn_features
+from pipelines.core.errors import UserError
+from pipelines.core.run_dir import RunDir
 from pipelines.engine.export import RUN, export
-from pipelines.engine.run_dir import RunDir
-from pipelines.errors import UserError
-from pipelines.models import taggers
-from pipelines.models.tagger_config import TaggerConfig
+from pipelines.tags import models as taggers
+from pipelines.tags.load import Tags
+from pipelines.tags.model_config import TaggerConfig
+from pipelines.tags.word_features import WordEncoder, learn_features
 
 PACKAGES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
 
@@ -24,7 +24,7 @@ def untrained(folder, builder):
     config = TaggerConfig(builder, width=8, embedding=8)
     model = taggers.tagger(config, len(tags.names), tags.forbidden(), **sizes)
     spec = {"task": "ner", "types": ["town"], "scheme": "bio", "max_tokens": 128, "encoder": encoder.to_json(),
-            "modules": ["pipelines.models.taggers"]}  # fmt: skip
+            "modules": ["pipelines.tags.models"]}  # fmt: skip
     run = RunDir.create(folder, "ner", "untrained", texts={"config.yaml": ""}, values={"spec.json": spec})
     model.save(run.model)
     return run, model, encoder

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.data.summary import DataSummary
 from pipelines.engine import figures
-from pipelines.engine.classification import about
+from pipelines.engine.classes.classification import about
 from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, signed, write_report
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipelines import finance
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
 
 optuna = pytest.importorskip("optuna")
 

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from sklearn.datasets import load_sample_image
 
-from pipelines.data import randaugment
-from pipelines.data.augment import AugmentConfig, Draws, augment_batch, pad_and_crop, random_zoom
+from pipelines.images import randaugment
+from pipelines.images.augment import AugmentConfig, Draws, augment_batch, pad_and_crop, random_zoom
 
 PHOTO = load_sample_image("china.jpg")[100:132, 200:240]
 PICTURES = np.random.default_rng(0).integers(0, 256, (64, 10, 12, 3), dtype=np.uint8)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.data import image_sources
-from pipelines.data.image_config import ImageDataConfig
-from pipelines.data.images import FilePictures, ImageSpec, load_images
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.images import sources as image_sources
+from pipelines.images.config import ImageDataConfig
+from pipelines.images.load import FilePictures, ImageSpec, load_images
 
 
 def load(source, seed=0, **options):

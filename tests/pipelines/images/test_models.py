@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from pipelines.errors import UserError
-from pipelines.models import pretrained
-from pipelines.models.convnets import convnet, stages_for
-from pipelines.models.views import views
+from pipelines.core.errors import UserError
+from pipelines.images import pretrained
+from pipelines.images.convnets import convnet, stages_for
+from pipelines.images.predict import views
 
 
 @pytest.mark.parametrize(("side", "stages"), [(8, (1, 2)), (28, (2, 2)), (32, (2, 3)), (64, (2, 4)), (224, (4, 4))])

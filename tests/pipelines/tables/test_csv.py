@@ -5,9 +5,9 @@ import io
 import pandas as pd
 import pytest
 
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_sources import RawTable, from_stdin, read_file
-from pipelines.engine import table_predict
+from pipelines.tables import predict as table_predict
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.sources import RawTable, from_stdin, read_file
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_class_may_be_called_none(tmp_path, cells, column, note):
 
 def test_predict_answers_every_row_of_a_file(tmp_path, monkeypatch):
     """The answer of each row is its own number; rows that cannot be read say so in their place."""
-    from pipelines.data.table_encode import Encoder
+    from pipelines.tables.encode import Encoder
 
     number = 2 * table_predict.EVALUATION_BATCH + 10
     frame = pd.DataFrame({"x": range(number), "z": 1.5})

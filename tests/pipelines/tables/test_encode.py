@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
-from pipelines.data import table_kinds, table_values
-from pipelines.data.table_columns import Scale
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_encode import Encoder
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables import types as table_kinds
+from pipelines.tables import values as table_values
+from pipelines.tables.columns import Scale
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.encode import Encoder
 
 DAYS = pd.date_range("2020-01-01", periods=60, freq="17D")
 FRAME = pd.DataFrame(

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.utils import Bunch
 
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_sources import RawTable, in_memory, load
-from pipelines.data.table_target import Target
-from pipelines.data.tables import load_tables, load_test_tables
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.load import load_tables, load_test_tables
+from pipelines.tables.sources import RawTable, in_memory, load
+from pipelines.tables.target import Target
 
 N = 200
 generator = np.random.default_rng(0)

@@ -6,8 +6,7 @@ import pytest
 from keras import ops
 
 from pipelines.losses import SquaredErrorOfMembers
-from pipelines.models.tabular import Layout, averaged, bins_of, ft_transformer, mlp, tabm
-from pipelines.models.tabular_layers import (
+from pipelines.tables.layers import (
     BatchEnsembleDense,
     FrontScale,
     MemberDense,
@@ -18,6 +17,7 @@ from pipelines.models.tabular_layers import (
     PiecewiseLinear,
     Tokens,
 )
+from pipelines.tables.models import Layout, averaged, bins_of, ft_transformer, mlp, tabm
 
 X = np.random.default_rng(0).normal(size=(200, 5)).astype("float32")
 X[:, 4] = np.round(X[:, 4])

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_sources import in_memory
-from pipelines.data.tables import load_tables, load_test_tables
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.load import load_tables, load_test_tables
+from pipelines.tables.sources import in_memory
 
 N = 200
 generator = np.random.default_rng(0)

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import finance
-from pipelines.data import table_stream
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.tables import load_tables
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tables import stream as table_stream
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.load import load_tables
 
 N = 3000
 
@@ -118,7 +118,7 @@ def test_a_rare_class_is_in_the_sample(path):
 
 
 def test_copies_are_not_said_to_be_absent(path):
-    from pipelines.engine import classification
+    from pipelines.engine.classes import classification
 
     data = load(path)
     assert data.summary.duplicates is None
@@ -144,8 +144,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     """Peak memory of loading 2 million rows is little above that of a tenth of them."""
     script = (
         "import resource, sys, json\n"
-        "from pipelines.data.table_config import TableDataConfig\n"
-        "from pipelines.data.tables import load_tables\n"
+        "from pipelines.tables.data_config import TableDataConfig\n"
+        "from pipelines.tables.load import load_tables\n"
         "from pipelines.data import table_stream\n"
         "table_stream.HELD = table_stream.SAMPLE = 20_000\n"
         "data = load_tables(TableDataConfig(source=sys.argv[1], stream_rows=1000), {}, seed=0)\n"

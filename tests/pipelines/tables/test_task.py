@@ -11,13 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
 from pipelines import finance, medical
-from pipelines.data.table_config import TableDataConfig
-from pipelines.data.table_sources import in_memory
-from pipelines.engine import table_linear, table_sections, table_task
-from pipelines.engine.table_predict import answers
-from pipelines.inspect import binary, decide
-from pipelines.models.tabular_config import TableModelConfig
-from pipelines.models.tabular_layers import PiecewiseLinear
+from pipelines.tables import task as table_task
+from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.layers import PiecewiseLinear
+from pipelines.tables.model_config import TableModelConfig
+from pipelines.tables.predict import answers
+from pipelines.tables.report import linear as table_linear
+from pipelines.tables.report import sections as table_sections
+from pipelines.tables.scores import binary, decide
+from pipelines.tables.sources import in_memory
 
 
 def loaded(frame, *, target="target", task=finance, imbalance="none", data=None, **model):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data.table_values import date_format, dates, decimal_mark, numbers, plain
+from pipelines.tables.values import date_format, dates, decimal_mark, numbers, plain
 
 DAYS = pd.date_range("2018-01-01", periods=400)
 

@@ -1,9 +1,9 @@
 import pytest
 
-from pipelines.data.tag_files import Sentence
-from pipelines.engine import entities
-from pipelines.inspect.entities import lead
-from pipelines.inspect.entity_baselines import Dictionary
+from pipelines.tags import report as entities
+from pipelines.tags.baselines import Dictionary
+from pipelines.tags.files import Sentence
+from pipelines.tags.scores import lead
 
 
 def sentence(text, *spans):

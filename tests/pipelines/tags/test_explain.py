@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.data.tag_files import Sentence
-from pipelines.data.tags import Tags
-from pipelines.data.word_features import WordEncoder, learn_features
-from pipelines.inspect.explain_tags import explained, word_attributions
-from pipelines.models import taggers
-from pipelines.models.tagger_config import TaggerConfig
+from pipelines.tags import models as taggers
+from pipelines.tags.explain import explained, word_attributions
+from pipelines.tags.files import Sentence
+from pipelines.tags.load import Tags
+from pipelines.tags.model_config import TaggerConfig
+from pipelines.tags.word_features import WordEncoder, learn_features
 
 TAGS = Tags(["x", "y"], "bio")
 TOKENS = ["Zoë", "👍🏽", "met", "Ada", "in", "Rome", "!"]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data import tag_sources
-from pipelines.data.tag_inputs import Entities, named, texts, to_columns
-from pipelines.data.tags_config import TagsDataConfig
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.tags import sources as tag_sources
+from pipelines.tags.config import TagsDataConfig
+from pipelines.tags.inputs import Entities, named, texts, to_columns
 
 TEXTS = [
     "北京大学在北京。", "Berlin", "x" * 300, "Ada saw Rome. " * 30, "Berlin/Germany and all", "https://pku.edu.cn/北京",

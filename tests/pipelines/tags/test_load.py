@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipelines.data import sources, tag_sources
-from pipelines.data.tags import Tags, load_tags, load_test_tags, padded
-from pipelines.data.tags_config import TagsDataConfig
-from pipelines.data.word_features import BYTES, UNKNOWN, WordEncoder, learn_features, learn_words, shape, with_vectors
-from pipelines.errors import UserError
-from pipelines.inspect.entities import tags_of
+from pipelines.core.errors import UserError
+from pipelines.data import sources
+from pipelines.tags import sources as tag_sources
+from pipelines.tags.config import TagsDataConfig
+from pipelines.tags.load import Tags, load_tags, load_test_tags, padded
+from pipelines.tags.scores import tags_of
+from pipelines.tags.word_features import BYTES, UNKNOWN, WordEncoder, learn_features, learn_words, shape, with_vectors
 
 SCHEMES = {
     "BIO": "B-x I-x O B-x B-x O B-y I-y I-y",

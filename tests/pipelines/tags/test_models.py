@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.data.tags import SubwordEncoder, Tags, padded
-from pipelines.data.vocabulary import wordpieces
-from pipelines.data.word_features import WordEncoder, learn_features
-from pipelines.inspect.entities import score
 from pipelines.layers import viterbi
 from pipelines.losses import CRFLoss
-from pipelines.models import taggers
-from pipelines.models.tagger_config import TaggerConfig
-from pipelines.models.tagging import EntityF1, tag
+from pipelines.tags import models as taggers
+from pipelines.tags.load import SubwordEncoder, Tags, padded
+from pipelines.tags.model_config import TaggerConfig
+from pipelines.tags.predict import EntityF1, tag
+from pipelines.tags.scores import score
+from pipelines.tags.word_features import WordEncoder, learn_features
+from pipelines.texts.vocabulary import wordpieces
 
 TAGS = Tags(["x", "y"], "bio")
 SENTENCES = [["Ada", "met", "Bob", "Lee"], ["no", "one"], ["Zoë", "👍🏽", "in", "Rome", "and", "Oslo", "!"]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.inspect.entities import KINDS, kinds, score, tags_of
+from pipelines.tags.scores import KINDS, kinds, score, tags_of
 
 
 def drawn(generator, size):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data.tokenize import pieces, sentences, words
+from pipelines.tags.tokenize import pieces, sentences, words
 
 TEXTS = {
     "Don't go to McDonald's, they're @home #fun :)": ["Do", "n't", "go", "to", "McDonald", "'s", ",", "they", "'re", "@home", "#fun", ":)"],

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.data.vocabulary import Vocabulary, sentence_pieces, wordpieces
-from pipelines.errors import UserError
-from pipelines.inspect import explain_text
-from pipelines.models import backbones, text_models
+from pipelines.core.errors import UserError
+from pipelines.texts import backbones
+from pipelines.texts import explain as explain_text
+from pipelines.texts import models as text_models
+from pipelines.texts.vocabulary import Vocabulary, sentence_pieces, wordpieces
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "film", "##s", "!", "cafe"]
 WIDTH, HEADS, LAYERS, INNER = 8, 2, 2, 16

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data import text_inputs
-from pipelines.data.ngram_evidence import evidence
-from pipelines.data.text_inputs import MULTIPLE, NgramInput, TokenInput, spans
-from pipelines.data.vocabulary import WORD, learn_subwords, wordpieces
+from pipelines.texts import inputs as text_inputs
+from pipelines.texts.inputs import MULTIPLE, NgramInput, TokenInput, spans
+from pipelines.texts.ngram_evidence import evidence
+from pipelines.texts.vocabulary import WORD, learn_subwords, wordpieces
 
 CORPUS = ["A good film", "a GOOD  book", "bad film", "Straße İstanbul 日本 😀", "good film again"]
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data import text_files, text_sources
-from pipelines.data.text_config import TextDataConfig
-from pipelines.data.texts import load_test_texts, load_texts
+from pipelines.core.errors import UserError
 from pipelines.engine.apply import expand
-from pipelines.errors import UserError
+from pipelines.texts import files as text_files
+from pipelines.texts import sources as text_sources
+from pipelines.texts.config import TextDataConfig
+from pipelines.texts.load import load_test_texts, load_texts
 
 GOOD = [f"a good film number {i} {'x' * i}" for i in range(20)]
 BAD = [f"bad book {i} of many {'y' * i}" for i in range(20)]
@@ -373,7 +374,7 @@ def test_labels_of_another_encoding_are_broken_rows(tmp_path):
 def test_a_function_may_give_texts_without_labels(monkeypatch, absent):
     texts, labels = map(list, zip(*ROWS, strict=True))
     given = ([*texts, "one more", "and one"], [*labels, absent, "\udcff"])
-    monkeypatch.setattr("pipelines.data.text_sources.samples.food_reviews", lambda: {"all": given})
+    monkeypatch.setattr("pipelines.texts.sources.samples.food_reviews", lambda: {"all": given})
     data = load("sample")
     assert everything(data) == sorted(ROWS)
     assert [reason for _, reason in data.summary.skipped] == [

@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.data.text_inputs import NgramInput, TokenInput
-from pipelines.data.vocabulary import learn_subwords, word_vocabulary
-from pipelines.inspect.explain_text import character_scores, token_attributions
-from pipelines.models import text_models
-from pipelines.models.text_builders import calibrate, ngram_model
-from pipelines.models.text_layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask
-from pipelines.models.text_predict import logits_of, predict_raw, probabilities
+from pipelines.texts import models as text_models
+from pipelines.texts.builders import calibrate, ngram_model
+from pipelines.texts.explain import character_scores, token_attributions
+from pipelines.texts.inputs import NgramInput, TokenInput
+from pipelines.texts.layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask
+from pipelines.texts.predict import logits_of, predict_raw, probabilities
+from pipelines.texts.vocabulary import learn_subwords, word_vocabulary
 
 TEXTS = ["a good film", "a bad book", "good good film", "bad film bad"] * 5
 GOAL = np.eye(2, dtype=np.float32)[[1, 0, 1, 0] * 5]
@@ -126,7 +126,7 @@ def test_attributions_add_up_to_the_difference_of_the_logits(name):
         ids = reader.windows(TEXTS[:3]).read(range(3))
     else:
         model, ids = models()[name](), IDS
-    from pipelines.inspect.explain_text import split
+    from pipelines.texts.explain import split
 
     embed, answer = split(model)
     ids = ops.convert_to_tensor(ids)
@@ -145,7 +145,7 @@ def test_attributions_add_up_to_the_difference_of_the_logits(name):
 def test_attributions_of_a_pretrained_encoder(tmp_path):
     import keras_hub
 
-    from pipelines.models import backbones
+    from pipelines.texts import backbones
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "bad", "film", "book"]
     keras.utils.set_random_seed(0)
@@ -156,7 +156,7 @@ def test_attributions_of_a_pretrained_encoder(tmp_path):
     model = text_models.pretrained(backbone, 2, dropout=0.0)
     reader = TokenInput(backbone.vocabulary, 16)
     ids = ops.convert_to_tensor(reader.windows(TEXTS[:2]).read(range(2)))
-    from pipelines.inspect.explain_text import split
+    from pipelines.texts.explain import split
 
     embed, answer = split(model)
     np.testing.assert_allclose(numpy(answer(embed(ids), ids)), numpy(model(ids)), atol=1e-5)

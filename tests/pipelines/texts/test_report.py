@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from pipelines.data.summary import DataSummary
-from pipelines.data.texts import Part, TextParts
-from pipelines.inspect import text_baselines, text_report
+from pipelines.texts import baselines as text_baselines
+from pipelines.texts import report as text_report
+from pipelines.texts.load import Part, TextParts
 
 CLASSES = ("food", "sport", "music")
 WORDS = {"food": ["soup", "bread", "cheese"], "sport": ["goal", "race", "ball"], "music": ["song", "drum", "choir"]}

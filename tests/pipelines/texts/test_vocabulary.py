@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data.vocabulary import Vocabulary, count_words, learn_subwords, word_vocabulary, wordpieces
+from pipelines.texts.vocabulary import Vocabulary, count_words, learn_subwords, word_vocabulary, wordpieces
 
 CORPUS = ["low lower lowest", "new newer newest", "wide wider widest"] * 20
 LEARNED = learn_subwords(CORPUS, 320, lowercase=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data import word_vectors
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.texts import word_vectors
 
 WORDS = ["the", "café", ". . .", "The", "日本"]
 TABLE = np.arange(15, dtype=np.float32).reshape(5, 3) / 8

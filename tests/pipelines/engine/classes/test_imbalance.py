@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from pipelines.engine.imbalance import class_weights, draw_probabilities
+from pipelines.engine.classes.imbalance import class_weights, draw_probabilities
 
 LABELS = np.repeat([0, 1, 3], [80, 15, 5])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipelines.inspect.label_errors import suspects
+from pipelines.engine.classes.label_errors import suspects
 
 
 def noisy(seed, number=600, classes=3, wrong=60):

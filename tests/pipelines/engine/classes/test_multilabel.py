@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipelines.engine.multilabel import _rows, first_named, score
-from pipelines.errors import UserError
+from pipelines.core.errors import UserError
+from pipelines.engine.classes.multilabel import _rows, first_named, score
 
 
 def test_scores_are_those_of_scikit_learn():

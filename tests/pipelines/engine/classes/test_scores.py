@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipelines.engine.evaluate import classification
+from pipelines.engine.classes.scores import classification
 
 GENERATOR = np.random.default_rng(0)
 K = 4

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from sklearn import metrics as sk
 
-from pipelines.inspect import binary
+from pipelines.tables.scores import binary
 
 generator = np.random.default_rng(0)
 LABELS = (generator.uniform(size=500) < 0.3).astype(int)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.errors import UserError
-from pipelines.inspect import costs
+from pipelines.core.errors import UserError
+from pipelines.tables.scores import costs
 
 CLASSES = ["a", "b", "c"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_softmax, softmax
 
-from pipelines.inspect import decide
+from pipelines.tables.scores import decide
 
 generator = np.random.default_rng(0)
 LOGITS = generator.normal(size=4000)

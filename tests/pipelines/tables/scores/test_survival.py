@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.inspect.survival import concordance, cox, kaplan_meier, risk, survival_curves
+from pipelines.tables.scores.survival import concordance, cox, kaplan_meier, risk, survival_curves
 
 generator = np.random.default_rng(0)
 RISK = np.round(generator.normal(size=300), 1)
