@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.tables import task as table_task
+from pipelines.tables import task
 from pipelines.tables.config import TableConfig
 from pipelines.tables.decision_config import DecisionConfig
 
@@ -43,8 +43,8 @@ def lending_club() -> Any:
 SAMPLES: dict[str, Callable[[], Any]] = {"sample": credit, "credit_data": credit, "lending_club": lending_club}
 
 
-TASK = table_task.task("finance", Config, __doc__ or "", SAMPLES, medical=False)
-train = table_task.with_frames(TASK.train)
+TASK = task.task("finance", Config, __doc__ or "", SAMPLES, medical=False)
+train = task.with_frames(TASK.train)
 
 if __name__ == "__main__":
     TASK.main()

@@ -56,7 +56,7 @@ def load_test(config: Config, spec: dict[str, Any]) -> ImageParts:
 
 
 def build_model(config: Config, data: ImageParts) -> Any:
-    from pipelines.engine import builder as custom
+    from pipelines.engine import builder
     from pipelines.images import convnets, pretrained
 
     options, shape, classes = config.model, data.spec.shape, len(data.classes)
@@ -67,7 +67,7 @@ def build_model(config: Config, data: ImageParts) -> Any:
         )  # fmt: skip
     if options.builder.startswith(("applications:", "kerashub:")):
         return pretrained.build(options.builder, shape, classes, weights=options.weights, dropout=options.dropout)
-    return custom.build(options.builder, shape, classes)
+    return builder.build(options.builder, shape, classes)
 
 
 def objective(config: Config, data: ImageParts) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.tables import task as table_task
+from pipelines.tables import task
 from pipelines.tables.config import TableConfig
 
 
@@ -54,8 +54,8 @@ SAMPLES: dict[str, Callable[[], Any]] = {
 }
 
 
-TASK = table_task.task("medical", Config, __doc__ or "", SAMPLES, medical=True)
-train = table_task.with_frames(TASK.train)
+TASK = task.task("medical", Config, __doc__ or "", SAMPLES, medical=True)
+train = task.with_frames(TASK.train)
 
 if __name__ == "__main__":
     TASK.main()

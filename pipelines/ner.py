@@ -110,7 +110,7 @@ def tags_of(config: Config, data: TagParts) -> Tags:
 
 
 def build_model(config: Config, data: TagParts) -> Any:
-    from pipelines.tags import models as taggers
+    from pipelines.tags import models
 
     tags = tags_of(config, data)
     encoder, pretrained = data.encoded
@@ -118,10 +118,10 @@ def build_model(config: Config, data: TagParts) -> Any:
     learned = encoder.to_json()
     words, features = len(learned["words"]) + 2, len(learned["features"]) + 1
     if config.model.pretrained:
-        return taggers.pretrained_tagger(*arguments, features=features, backbone=pretrained)
+        return models.pretrained_tagger(*arguments, features=features, backbone=pretrained)
     if ":" in config.model.builder:
-        return taggers.custom_tagger(*arguments, width=encoder.width, words=words)
-    return taggers.tagger(*arguments, words=words, features=features, vectors=pretrained)
+        return models.custom_tagger(*arguments, width=encoder.width, words=words)
+    return models.tagger(*arguments, words=words, features=features, vectors=pretrained)
 
 
 def objective(config: Config, data: TagParts) -> Any:
@@ -193,7 +193,7 @@ def spec(config: Config, data: TagParts) -> dict[str, Any]:
 
 
 def assess(config: Config, data: TagParts, model: Any) -> Any:
-    from pipelines.tags import report as entities
+    from pipelines.tags import report
     from pipelines.tags.baselines import Dictionary
     from pipelines.tags.predict import tag
 
@@ -202,7 +202,7 @@ def assess(config: Config, data: TagParts, model: Any) -> Any:
     # Other data than that of the run has no training part.
     compare = config.model.baselines and data.train is not data.test
     dictionary = Dictionary.learn(data.train)(sentences) if compare else None
-    return entities.assess(
+    return report.assess(
         data.test, found, data.summary, dictionary, seed=config.run.seed, resamples=config.run.resamples
     )
 

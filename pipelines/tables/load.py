@@ -13,9 +13,7 @@ from pipelines.core.errors import UserError
 from pipelines.data import summary as summaries
 from pipelines.data.sources import check_broken
 from pipelines.data.split import folds as deal
-from pipelines.tables import split as table_split
-from pipelines.tables import stream as table_stream
-from pipelines.tables import types as table_kinds
+from pipelines.tables import split, stream, types
 from pipelines.tables.data_config import TableDataConfig
 from pipelines.tables.encode import Encoder
 from pipelines.tables.leaks import leaks
@@ -111,8 +109,8 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     Raises:
         UserError: The source cannot be used.
     """
-    if table_stream.is_large(config, config.source):
-        return table_stream.load_large(config, seed=seed)
+    if stream.is_large(config, config.source):
+        return stream.load_large(config, seed=seed)
     raw = load(config, config.source, samples)
     if raw.duration is not None and config.duration is None:
         config = replace(config, duration=raw.duration)
@@ -132,12 +130,12 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     beside = [c for c in training if c in away and c not in (*columns, config.duration)]
     if not names:
         raise UserError("no column is left to predict from: all are the target, dropped, or only for the split")
-    hashes = {part: table_split.hashes(frame, values[part], names) for part, frame in features.items()}
-    index, own = table_split.split(raw, target, values, hashes, config, seed, notes)
+    hashes = {part: split.hashes(frame, values[part], names) for part, frame in features.items()}
+    index, own = split.split(raw, target, values, hashes, config, seed, notes)
     origin, chosen = index["train"]
     learned = features[origin].iloc[chosen]
-    kinds = table_kinds.kinds_of(learned, config.kinds, as_read)
-    encoder = Encoder.fit(learned, kinds, config.numbers, config.max_categories, table_kinds.orders_of(config.kinds))
+    kinds = types.kinds_of(learned, config.kinds, as_read)
+    encoder = Encoder.fit(learned, kinds, config.numbers, config.max_categories, types.orders_of(config.kinds))
     target = fitted(target, values[origin][chosen])
     parts = {
         part: TablePart(
@@ -151,9 +149,9 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     }
     if raw.drop:
         notes.append(f"left out, since they give {columns[0]} away: {', '.join(raw.drop)}")
-    notes += [*table_kinds.describe(kinds), *encoder.notes()]
+    notes += [*types.describe(kinds), *encoder.notes()]
     if config.group_column is None:
-        notes += table_kinds.repeated(learned, kinds)
+        notes += types.repeated(learned, kinds)
     notes += leaks(encoder, parts["train"], target, seed)
     by_part = {part: [hashes[o][i] for i in chosen] for part, (o, chosen) in index.items()}
     dealt = None
@@ -163,7 +161,7 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
         notes.append("model.folds is off: the source has a validation part of its own")
     elif folds:
         spread = np.concatenate([strata(values[o][i], target) for o, i in (index["train"], index["val"])])
-        keys = [key for part in ("train", "val") for key in table_split.keys(raw, hashes, config, *index[part])]
+        keys = [key for part in ("train", "val") for key in split.keys(raw, hashes, config, *index[part])]
         dealt = deal(spread, folds, seed=seed + 4, groups=keys)
     summary = summaries.DataSummary(
         {part: counts(one, target) for part, one in parts.items()},
@@ -220,7 +218,7 @@ def check_drop(config: TableDataConfig, frame: pd.DataFrame) -> None:
     """
     absent = sorted(set(config.drop) - set(frame.columns))
     if absent:
-        raise UserError(f"data.drop: there is no column {absent[0]!r}; there are {table_kinds.listed(frame)}")
+        raise UserError(f"data.drop: there is no column {absent[0]!r}; there are {types.listed(frame)}")
 
 
 def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) -> None:
@@ -233,9 +231,7 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
     for part, frame in raw.parts.items():
         for name in [n for n in (*needed, config.group_column, config.time_column, config.split_column) if n]:
             if name not in frame:
-                raise UserError(
-                    f"data.source {config.source} has no column {name!r}; it has {table_kinds.listed(frame)}"
-                )
+                raise UserError(f"data.source {config.source} has no column {name!r}; it has {types.listed(frame)}")
         missing = frame[needed].isna().any(axis=1)
         raw.skipped += [(f"{part} row {i}", f"no {needed[0]}") for i in frame.index[missing]]
         raw.parts[part] = frame[~missing]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipelines.core.errors import UserError
 from pipelines.data import summary as summaries
-from pipelines.tables import types as table_kinds
+from pipelines.tables import types
 from pipelines.tables.data_config import TableDataConfig
 from pipelines.tables.encode import Encoder
 from pipelines.tables.leaks import leaks
@@ -91,7 +91,7 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     Raises:
         UserError: An option needs all rows in memory, or the file cannot be used.
     """
-    from pipelines.tables import load as tables
+    from pipelines.tables import load
 
     for option in ("group_column", "time_column", "split_column", "limit"):
         if getattr(config, option) is not None:
@@ -102,11 +102,11 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     part_of, total = _parts(path, config, seed)
     raw = RawTable({"train": _no_rows(path)})
     columns = target_columns(raw, config)
-    tables.check_drop(config, raw.parts["train"])
+    load.check_drop(config, raw.parts["train"])
     away = {*columns, *config.drop, config.duration}
     needed = [*columns, *([config.duration] if config.duration else [])]
     if needed[-1] not in raw.parts["train"]:
-        listed = table_kinds.listed(raw.parts["train"])
+        listed = types.listed(raw.parts["train"])
         raise UserError(f"data.source {config.source} has no column {needed[-1]!r}; it has {listed}")
     by_class = columns[0] if len(columns) == 1 and config.problem in ("auto", "classes") else None
     known = _sample(path, part_of, seed, by_class).dropna(subset=needed)
@@ -118,8 +118,8 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     features = known.drop(columns=[c for c in known if c in away])
     if features.shape[1] == 0:
         raise UserError("no column is left to predict from: all are the target or dropped")
-    kinds = table_kinds.kinds_of(features, config.kinds, rows=total)
-    encoder = Encoder.fit(features, kinds, config.numbers, config.max_categories, table_kinds.orders_of(config.kinds))
+    kinds = types.kinds_of(features, config.kinds, rows=total)
+    encoder = Encoder.fit(features, kinds, config.numbers, config.max_categories, types.orders_of(config.kinds))
     handle, name = tempfile.mkstemp(prefix="rows-", suffix=".f32")
     os.close(handle)
     aside = Path(name)
@@ -158,7 +158,7 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         aside.unlink(missing_ok=True)
         raise UserError(f"data.source {path}: a part is empty; there are too few rows")
     train_values = np.concatenate(values)
-    train = tables.TablePart(
+    train = load.TablePart(
         features.reset_index(drop=True), DiskRows(aside, (len(train_values), encoder.width)), train_values,
         RowNames(np.concatenate(rows)),
     )  # fmt: skip
@@ -167,23 +167,23 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         frame = pd.concat([f for f, _, _ in held[number]], ignore_index=True)
         frame = frame.drop(columns=[c for c in frame if c in away])
         labels = np.concatenate([v for _, v, _ in held[number]])
-        parts[name] = tables.TablePart(
+        parts[name] = load.TablePart(
             frame, encoder.encode(frame), labels, RowNames(np.concatenate([r for _, _, r in held[number]]))
         )
-    learned = tables.TablePart(features, encoder.encode(features), target_known, RowNames(np.arange(len(features))))
+    learned = load.TablePart(features, encoder.encode(features), target_known, RowNames(np.arange(len(features))))
     notes = [
         *raw.notes,
         *target.notes(config),
         f"{total:,} rows are streamed from {path.name}; kinds and encoders are learned from {len(known):,} of them",
         "copies of rows are not looked for in a streamed table",
-        *table_kinds.describe(kinds),
+        *types.describe(kinds),
         *encoder.notes(),
-        *table_kinds.repeated(features, kinds),
+        *types.repeated(features, kinds),
         *leaks(encoder, learned, target, seed),
     ]
-    counts = {name: tables.counts(part, target) for name, part in parts.items()}
+    counts = {name: load.counts(part, target) for name, part in parts.items()}
     summary = summaries.DataSummary(counts, skipped, None, _fingerprint(path), notes)
-    return tables.TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
+    return load.TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
 
 
 def _parts(path: Path, config: TableDataConfig, seed: int) -> tuple[np.ndarray, int]:

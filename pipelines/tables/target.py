@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipelines.core.errors import UserError
 from pipelines.images.load import natural
-from pipelines.tables import types as table_kinds
+from pipelines.tables import types
 from pipelines.tables.data_config import TableDataConfig
 from pipelines.tables.values import decimal_mark, numbers, texts
 
@@ -114,10 +114,10 @@ def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
     if config.target is not None:
         absent = [name for name in (one.strip() for one in config.target.split(",")) if name not in frame]
         if absent and config.target not in frame:
-            raise UserError(f"data.target: there is no column {absent[0]!r}; there are {table_kinds.listed(frame)}")
+            raise UserError(f"data.target: there is no column {absent[0]!r}; there are {types.listed(frame)}")
         return found
     if not found:
-        raise UserError(f"say with --data.target which column to predict; there are {table_kinds.listed(frame)}")
+        raise UserError(f"say with --data.target which column to predict; there are {types.listed(frame)}")
     raw.notes.append(f"the target is taken to be {found[0]}")
     return found
 
@@ -134,7 +134,7 @@ def target_of(frame: pd.DataFrame, columns: list[str], config: TableDataConfig) 
         problem = "survival"
     if problem == "auto":
         numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-        many = table_kinds.distinct_values(column) > MANY_VALUES or (numeric and bool((column % 1 != 0).any()))
+        many = types.distinct_values(column) > MANY_VALUES or (numeric and bool((column % 1 != 0).any()))
         problem = "number" if len(columns) > 1 or (numeric and many) else "classes"
     if len(columns) > 1 and problem != "number":
         raise UserError(f"data.target names several columns: they can only be numbers, not {problem}")

@@ -108,8 +108,8 @@ def load_test(config: TableConfig, spec: dict[str, Any], samples: Samples) -> Ta
 
 def build_model(config: TableConfig, data: TableParts) -> Any:
     from pipelines.core.errors import UserError
-    from pipelines.engine import builder as custom
-    from pipelines.tables import models as tabular
+    from pipelines.engine import builder
+    from pipelines.tables import models
 
     options, target = config.model, data.target
     classes = target.problem != "number"
@@ -120,17 +120,17 @@ def build_model(config: TableConfig, data: TableParts) -> Any:
             raise UserError(
                 f"model.builder {options.builder}: survival is for our own models: tabm, mlp, ft-transformer"
             )
-        return custom.build(options.builder, (data.encoder.width,), target.outputs[0])
+        return builder.build(options.builder, (data.encoder.width,), target.outputs[0])
     blocks = data.encoder.blocks
-    layout = tabular.Layout(data.encoder.numeric, [b.size for b in blocks if not b.numeric])
+    layout = models.Layout(data.encoder.numeric, [b.size for b in blocks if not b.numeric])
     common: dict[str, Any] = {name: getattr(options, name) for name in ("ensemble", "width", "depth", "dropout")}
     if options.builder == "ft-transformer":
-        return tabular.ft_transformer(layout, target.outputs, classes, **common)
-    bins = tabular.bins_of(_some_numbers(data, config.run.seed)[:, : layout.numeric], options.bins)
+        return models.ft_transformer(layout, target.outputs, classes, **common)
+    bins = models.bins_of(_some_numbers(data, config.run.seed)[:, : layout.numeric], options.bins)
     common |= {"embedding": options.embedding, "scale": options.scale}
     if options.builder == "mlp":
-        return tabular.mlp(layout, target.outputs, classes, bins, **common)
-    return tabular.tabm(
+        return models.mlp(layout, target.outputs, classes, bins, **common)
+    return models.tabm(
         layout,
         target.outputs,
         classes,

@@ -134,12 +134,12 @@ def _rates(labels: np.ndarray, said: np.ndarray) -> tuple[float, float]:
 
 def groups_of(data: TableParts, column: str) -> list[tuple[str, np.ndarray]]:
     """Name and mask of each group of the test rows: the categories of a column, or bands of its numbers."""
-    from pipelines.tables import types as table_kinds
+    from pipelines.tables import types
     from pipelines.tables import values as table_values
     from pipelines.tables.columns import Column
 
     values, known = data.test.with_aside()[column], data.train.with_aside()[column]
-    if (data.kinds.get(column) or table_kinds.guess(known)) == "number":
+    if (data.kinds.get(column) or types.guess(known)) == "number":
         learned = next((one for one in data.encoder.columns if one.name == column), None)
         learned = learned or Column.fit(known, "number", "quantile", 0)
         plain = learned.values(values)
