@@ -71,7 +71,8 @@ def ours(name: str, options: argparse.Namespace, seed: int) -> dict[str, float]:
         scores = metrics["test"]["metrics"]
 
         from pipelines import text_classify
-        from pipelines.core.run_dir import RunDir, load_model
+        from pipelines.core.run_dir import RunDir
+        from pipelines.engine.load import load_model
 
         directory = RunDir.open(run, "text_classify")
         model, spec = load_model(directory), directory.read_spec()

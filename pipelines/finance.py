@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.tables import task
-from pipelines.tables.config import TableConfig
-from pipelines.tables.decision_config import DecisionConfig
+from pipelines.tables.config import DecisionConfig, TableConfig
 
 
 @dataclass

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
-from pipelines.images.augment import AugmentConfig
-from pipelines.images.config import ImageDataConfig
-from pipelines.images.model_config import ImageModelConfig
+from pipelines.images.config import AugmentConfig, ImageDataConfig, ImageModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -127,3 +127,21 @@ def bootstrap(
     everything = np.arange(n)
     value = np.asarray(metric(everything[None] if vectorised else everything)).item()
     return Estimate(float(value), *interval(np.concatenate(draws), level))
+
+
+# What scores are called where people read them; others have their own name, with spaces.
+SCORES = {
+    "brier": "Brier score", "c_index": "C-index", "entity_f1": "entity F1", "f1": "F1", "gini": "Gini",
+    "hamming_loss": "Hamming loss", "ks": "Kolmogorov-Smirnov", "mae": "MAE", "macro_f1": "macro F1",
+    "micro_f1": "micro F1", "r2": "R²", "rmse": "RMSE", "roc_auc": "ROC AUC",
+}  # fmt: skip
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, and none that is 0 with a minus."""
+    return f"{round(value, 4) + 0.0:+.4f}"
+
+
+def title(name: str) -> str:
+    """The name of a score as in metrics.json to what is written: `roc_auc` to `ROC AUC`."""
+    return SCORES.get(name) or name.replace("_", " ")

@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig, check
+from pipelines.core.config import check
+from pipelines.engine.config import EarlyStoppingConfig, FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
-from pipelines.tags.config import TagsDataConfig
-from pipelines.tags.model_config import TaggerConfig
+from pipelines.tags.config import TaggerConfig, TagsDataConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.core.errors import UserError
 from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
-from pipelines.texts.config import TextDataConfig
-from pipelines.texts.model_config import TextModelConfig
+from pipelines.texts.config import TextDataConfig, TextModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

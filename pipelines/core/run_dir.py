@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.errors import UserError
-from pipelines.core.files import one_line, read_json, write_json, write_text
+from pipelines.core.files import read_json, write_json, write_text
 
 
 class RunDir:
@@ -129,28 +129,3 @@ def _candidates(folder: Path, name: str, *, numbered: bool) -> Iterator[Path]:
     if numbered:
         for number in range(2, 1000):
             yield folder / f"{name}_{number}"
-
-
-def load_model(run: RunDir) -> Any:
-    """The trained model of a run.
-
-    The module of a user's own builder is imported first, so that the layers it registers are known.
-
-    Raises:
-        UserError: The run has no model yet, or it cannot be read.
-    """
-    import keras
-
-    import regularizers
-    from pipelines.core.functions import import_module
-
-    regularizers.register()
-    if not run.model.exists():
-        hint = f"; finish it with --resume {run}" if run.checkpoints.exists() else ""
-        raise UserError(f"{run} has no model.keras: its training has not ended{hint}")
-    for module in run.read_spec().get("modules", []):
-        import_module(module, "module of the run's model")
-    try:
-        return keras.models.load_model(run.model, compile=False)
-    except Exception as error:
-        raise UserError(f"model {run.model} cannot be read: {one_line(error)}") from None

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.core.console import say, table
 from pipelines.core.errors import UserError
 from pipelines.core.files import whole, write_json
-from pipelines.core.run_dir import RunDir, load_model
+from pipelines.core.run_dir import RunDir
+from pipelines.engine.load import load_model
 
 if TYPE_CHECKING:
-    from pipelines.engine.task import Task
+    from pipelines.engine.record import TaskRecord
 
 
-def evaluate(task: Task, config: Any, path: str, source: str | None) -> None:
+def evaluate(task: TaskRecord, config: Any, path: str, source: str | None) -> None:
     """Scores the model again on the run's test part, or on all of another source.
 
     Raises:
@@ -44,7 +45,9 @@ def evaluate(task: Task, config: Any, path: str, source: str | None) -> None:
     say(f"scores: {run.path / name}")
 
 
-def predict(task: Task, path: str, inputs: Sequence[str], out: str | None, kind: str | None, overwrite: bool) -> None:
+def predict(
+    task: TaskRecord, path: str, inputs: Sequence[str], out: str | None, kind: str | None, overwrite: bool
+) -> None:
     """Writes a row for each input to standard output or a file; unreadable inputs get a row that says why.
 
     Raises:
@@ -122,7 +125,7 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> It
             yield from (match for match in matches if Path(match).is_file())
 
 
-def explain(task: Task, config: Any, path: str, inputs: Sequence[str]) -> None:
+def explain(task: TaskRecord, config: Any, path: str, inputs: Sequence[str]) -> None:
     """Writes explanations into the run's figures: a page, and each picture on it as a PNG.
 
     Raises:

@@ -14,12 +14,13 @@ import numpy as np
 from pipelines.core.console import say
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
-from pipelines.core.run_dir import RunDir, load_model
+from pipelines.core.run_dir import RunDir
+from pipelines.engine.load import load_model
 
 if TYPE_CHECKING:
     import keras
 
-    from pipelines.engine.task import Task
+    from pipelines.engine.record import TaskRecord
 
 TOLERANCE = 1e-3
 NEEDS = {"savedmodel": ("tensorflow",), "litert": ("tensorflow", "ai_edge_litert"), "onnx": ("onnxruntime",)}
@@ -27,7 +28,7 @@ KERAS_FORMAT = {"savedmodel": "tf_saved_model", "litert": "litert", "onnx": "onn
 NAMES = {"savedmodel": "savedmodel", "litert": "model.tflite", "onnx": "model.onnx"}
 
 
-def export(task: Task, path: str, kind: str, out: str | None) -> Path:
+def export(task: TaskRecord, path: str, kind: str, out: str | None) -> Path:
     """Writes the model in another format and compares its outputs on the task's example input.
 
     Returns:

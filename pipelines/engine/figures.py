@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from callbacks import figures as drawings
 from callbacks.figures import BLUE, GREEN, GREY, ORANGE, RED, new
-from pipelines.engine.report import title
+from pipelines.metrics import title
 
 if TYPE_CHECKING:
     from pipelines.engine.calibration import Reliability

@@ -15,13 +15,13 @@ from pipelines.engine import backend, fit
 from pipelines.engine.config import TrainConfig
 
 if TYPE_CHECKING:
-    from pipelines.engine.task import Task
+    from pipelines.engine.record import TaskRecord
 
 STEPS = 200
 BELOW, ABOVE = 1e-4, 1e3  # the range of the search, as factors of the optimizer's own rate
 
 
-def find(task: Task, config: TrainConfig) -> float:
+def find(task: TaskRecord, config: TrainConfig) -> float:
     """Searches the learning rate, draws the search, and says which option to pass.
 
     Returns:

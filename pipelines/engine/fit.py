@@ -26,11 +26,12 @@ from callbacks import (
     TensorBoard,
 )
 from optimizers import registry, schedules
+from pipelines.core.config import to_yaml
 from pipelines.core.errors import UserError
 from pipelines.core.files import write_text
 from pipelines.data.stream import Stream
 from pipelines.engine import backend
-from pipelines.engine.config import TrainConfig, to_yaml
+from pipelines.engine.config import TrainConfig
 
 if TYPE_CHECKING:
     from pipelines.core.run_dir import RunDir
@@ -213,8 +214,6 @@ def _fit_phase(
     say: Any,
 ) -> History:
     if phase.backbone is not None:
-        from pipelines.images.pretrained import set_backbone_trainable
-
         set_backbone_trainable(model, phase.backbone)
     steps = phase.epochs * stream.steps_per_epoch
     compile_model(model, config, objective, steps=steps, rate_factor=phase.rate_factor)
@@ -317,3 +316,21 @@ def _tensorboard(config: TrainConfig, folder: Path) -> TensorBoard:
 def _build_metrics(model: keras.Model, validation: Any) -> None:
     """Makes the metrics' variables exist, which Keras does at the first batch, so that they can be restored."""
     model.evaluate(validation.take(1), verbose=0)
+
+
+BACKBONE = "backbone"
+
+
+def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
+    """Freezes or frees the pretrained part; compile afterwards.
+
+    Batch norms stay frozen, with the statistics of the pretraining: small data sets spoil them. (Keras 3 passes
+    `training` of the whole model on, so that calling the backbone with `training=False` would not keep them.)
+    """
+    import keras
+
+    backbone = model.get_layer(BACKBONE)
+    backbone.trainable = trainable
+    for layer in backbone._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False

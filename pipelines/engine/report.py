@@ -6,29 +6,14 @@ import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from pipelines.core.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# What scores are called where people read them; others have their own name, with spaces.
-SCORES = {
-    "brier": "Brier score", "c_index": "C-index", "entity_f1": "entity F1", "f1": "F1", "gini": "Gini",
-    "hamming_loss": "Hamming loss", "ks": "Kolmogorov-Smirnov", "mae": "MAE", "macro_f1": "macro F1",
-    "micro_f1": "micro F1", "r2": "R²", "rmse": "RMSE", "roc_auc": "ROC AUC",
-}  # fmt: skip
-
-
-def signed(value: float) -> str:
-    """A difference with its sign, and none that is 0 with a minus."""
-    return f"{round(value, 4) + 0.0:+.4f}"
-
-
-def title(name: str) -> str:
-    """The name of a score as in metrics.json to what is written: `roc_auc` to `ROC AUC`."""
-    return SCORES.get(name) or name.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -148,3 +133,24 @@ def save_figures(folder: str | os.PathLike[str], sections: Sequence[Section]) ->
             if isinstance(block, Picture):
                 with whole(Path(folder) / f"{block.name}.png") as aside:
                     aside.write_bytes(png(block.figure))
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """How good the model is.
+
+    Args:
+        metrics: What goes into metrics.json.
+        headline: Numbers at the top of the report and on the console.
+        predictions: One row a test sample.
+        sections: Sections of the report.
+        classes: Of a classification, the labels (N,), probabilities (N, K) and K names, for TensorBoard.
+        tables: Rows of further CSV files in the run's directory by their names; one without rows is not written.
+    """
+
+    metrics: dict[str, Any]
+    headline: list[Headline]
+    predictions: list[dict[str, Any]]
+    sections: list[Section]
+    classes: tuple[np.ndarray, np.ndarray, Sequence[str]] | None = None
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)

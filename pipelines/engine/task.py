@@ -4,92 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core import cli
 from pipelines.core.errors import UserError
 from pipelines.engine.config import TrainConfig
+from pipelines.engine.record import TaskRecord
 
 if TYPE_CHECKING:
     from pipelines.engine.train import Run
 
-VERBS = ("train", "evaluate", "predict", "export", "explain", "find-lr", "tune")
 EXPORTS = ("savedmodel", "litert", "onnx")
 
 
-def _one_phase(config: TrainConfig) -> list[Any]:
-    from pipelines.engine.fit import Phase
-
-    return [Phase("main", config.fit.epochs)]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a task file declares; the engine does the rest. A verb whose function is missing is not offered.
-
-    Args:
-        name: Name of the module in `pipelines`.
-        config: Its dataclass of options.
-        description: What `--help` says.
-        load_data: Options to data (`pipelines.data.summary.Data`).
-        build_model: Options and data to a model.
-        objective: Options and data to loss, metrics and the value to watch.
-        batches: Options and data to the training stream and the validation batches.
-        spec: Options and data to what `predict` needs beside the model, as JSON.
-        assess: Options, data and model to metrics, predictions and the sections of the report.
-        predict: Model, spec and raw inputs to one row each; a row that failed has an `error`.
-        columns: Spec to the columns of `predict`.
-        inputs: Spec and the arguments of `predict` to raw inputs.
-        inputs_help: What these arguments can be.
-        example: Spec and a NumPy generator to a batch of one model input, on which an export is checked.
-        finish: Options, data and trained model to the model that is saved and used (calibrated, say, or without what
-            only training needs), and to what spec.json gets in addition.
-        phases: Options to the parts of the training, where there are several.
-        load_test: Options and spec of a run to data of which all is the test part.
-        explain: Options, model, spec and the arguments of `explain` to blocks of a report.
-        formats: Further formats of `predict`: rows to text.
-        space: Options that `tune` searches beside the learning rate and the weight decay, with their ranges.
-        shape_data: What the options begin with on which `load_data` depends.
-    """
-
-    name: str
-    config: type[TrainConfig]
-    description: str
-    load_data: Callable[..., Any]
-    build_model: Callable[..., Any]
-    objective: Callable[..., Any]
-    batches: Callable[..., Any]
-    spec: Callable[..., dict[str, Any]]
-    assess: Callable[..., Any]
-    predict: Callable[..., Any]
-    columns: Callable[..., list[str]]
-    inputs: Callable[..., Iterable[Any]]
-    inputs_help: str
-    example: Callable[..., Any] | None = None
-    finish: Callable[..., tuple[Any, dict[str, Any]]] | None = None
-    phases: Callable[..., Any] = _one_phase
-    load_test: Callable[..., Any] | None = None
-    explain: Callable[..., Any] | None = None
-    formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
-    space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    shape_data: tuple[str, ...] = ("data.",)
-
-    @property
-    def verbs(self) -> tuple[str, ...]:
-        """The verbs of this task."""
-        missing = {"explain": self.explain, "export": self.example}
-        return tuple(verb for verb in VERBS if missing.get(verb, self) is not None)
-
-    @property
-    def prog(self) -> str:
-        return f"python -m {self.module}"
-
-    @property
-    def module(self) -> str:
-        return f"pipelines.{self.name}"
+class Task(TaskRecord):
+    """A task with its verbs: from the command line by `main`, from Python by `train`."""
 
     def main(self, argv: Sequence[str] | None = None) -> None:
         """Runs the verb that `argv` names; errors of the user end with one line and exit status 2."""

@@ -11,14 +11,15 @@ import keras
 import numpy as np
 
 from callbacks import features, write_embeddings, write_figures, write_hparams, write_pr_curves, write_texts
+from pipelines.core.config import to_dict
 from pipelines.core.console import say
 from pipelines.core.files import one_line
 from pipelines.engine import report
-from pipelines.engine.config import TrainConfig, to_dict
+from pipelines.engine.config import TrainConfig
 
 if TYPE_CHECKING:
     from pipelines.core.run_dir import RunDir
-    from pipelines.engine.train import Assessment
+    from pipelines.engine.report import Assessment
 
 CURVES = 50  # classes whose curves are written; with more of them the tab is of no use
 

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
+from pipelines.core.config import to_yaml
 from pipelines.core.console import say, table
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line, read_json, write_csv, write_json
 from pipelines.core.run_dir import RunDir
 from pipelines.engine import backend, fit, report
-from pipelines.engine.config import TrainConfig, to_yaml
+from pipelines.engine.config import TrainConfig
+from pipelines.engine.report import Assessment
 
 if TYPE_CHECKING:
     from pipelines.data.summary import Data
-    from pipelines.engine.task import Task
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """How good the model is.
-
-    Args:
-        metrics: What goes into metrics.json.
-        headline: Numbers at the top of the report and on the console.
-        predictions: One row a test sample.
-        sections: Sections of the report.
-        classes: Of a classification, the labels (N,), probabilities (N, K) and K names, for TensorBoard.
-        tables: Rows of further CSV files in the run's directory by their names; one without rows is not written.
-    """
-
-    metrics: dict[str, Any]
-    headline: list[report.Headline]
-    predictions: list[dict[str, Any]]
-    sections: list[report.Section]
-    classes: tuple[np.ndarray, np.ndarray, Sequence[str]] | None = None
-    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    from pipelines.engine.record import TaskRecord
 
 
 @dataclass(frozen=True)
@@ -55,7 +34,7 @@ class Run:
         metrics: Test scores by name.
     """
 
-    task: Task
+    task: TaskRecord
     directory: RunDir
     model: keras.Model
     metrics: dict[str, Any]
@@ -65,7 +44,7 @@ class Run:
         return list(self.task.predict(self.model, self.directory.read_spec(), list(inputs)))
 
 
-def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
+def train(task: TaskRecord, config: TrainConfig, resume: str | None) -> Run:
     """Trains, tests and reports; or goes on where an interrupted run was.
 
     Raises:
@@ -117,7 +96,7 @@ def train(task: Task, config: TrainConfig, resume: str | None) -> Run:
 
 
 def _finish(
-    task: Task, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir,
+    task: TaskRecord, config: TrainConfig, data: Data, trained: keras.Model, history: fit.History, run: RunDir,
     validation: Any,
 ) -> Run:  # fmt: skip
     from pipelines.core.files import whole
@@ -176,7 +155,7 @@ def _finish(
 
 
 def _load(run: RunDir) -> keras.Model:
-    from pipelines.core.run_dir import load_model
+    from pipelines.engine.load import load_model
 
     return load_model(run)
 
@@ -207,11 +186,11 @@ def _check_same(run: RunDir, fingerprint: str) -> None:
         say(f"warning: {', '.join(changed)} changed since the run began; the weights may differ in the last bits")
 
 
-def _init_from(model: keras.Model, source: str, task: Task) -> None:
+def _init_from(model: keras.Model, source: str, task: TaskRecord) -> None:
     """Takes the weights of another run's model, or of a `.keras` file, layer by layer."""
     from pathlib import Path
 
-    from pipelines.core.run_dir import load_model
+    from pipelines.engine.load import load_model
 
     path = Path(source)
     if path.is_dir():

@@ -15,17 +15,18 @@ import keras
 
 from callbacks import EarlyStopping, EvaluationWeights
 from pipelines.core import cli
+from pipelines.core.config import to_dict, to_yaml
 from pipelines.core.console import say, table
 from pipelines.core.errors import UserError
 from pipelines.core.files import read_json, write_csv, write_json, write_text
 from pipelines.core.run_dir import RunDir
 from pipelines.engine import backend, fit, report
-from pipelines.engine.config import TrainConfig, to_dict, to_yaml
+from pipelines.engine.config import TrainConfig
 
 if TYPE_CHECKING:
     import optuna
 
-    from pipelines.engine.task import Task
+    from pipelines.engine.record import TaskRecord
 
 SPACE: dict[str, dict[str, Any]] = {
     "optimizer.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -35,7 +36,7 @@ WARMUP_TRIALS = 5
 
 
 def tune(
-    task: Task,
+    task: TaskRecord,
     config: TrainConfig,
     *,
     trials: int,
@@ -106,7 +107,7 @@ def tune(
         _end(task, config, searched, objective.monitor, folder)
 
 
-def read_space(path: str | None, task: Task, config: TrainConfig) -> dict[str, dict[str, Any]]:
+def read_space(path: str | None, task: TaskRecord, config: TrainConfig) -> dict[str, dict[str, Any]]:
     """Ranges by option: `{low, high}` with `log` or `step`, or `{choices}`.
 
     Raises:
@@ -158,7 +159,7 @@ def _begin(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _work(
-    task: Task, config: TrainConfig, data: Any, study: optuna.Study, ranges: Mapping[str, Any], trials: int
+    task: TaskRecord, config: TrainConfig, data: Any, study: optuna.Study, ranges: Mapping[str, Any], trials: int
 ) -> None:
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
@@ -220,7 +221,7 @@ class _Watch(keras.callbacks.Callback):
             raise optuna.TrialPruned
 
 
-def run_trial(task: Task, config: Any, data: Any, trial: optuna.Trial, *, anew: bool) -> float:
+def run_trial(task: TaskRecord, config: Any, data: Any, trial: optuna.Trial, *, anew: bool) -> float:
     """Trains once, without a run directory; the best value on validation."""
     backend.prepare(config.run.seed, False, config.fit.precision)
     if anew:
@@ -232,7 +233,7 @@ def run_trial(task: Task, config: Any, data: Any, trial: optuna.Trial, *, anew: 
     best = math.nan
     for phase in task.phases(config):
         if phase.backbone is not None:
-            from pipelines.images.pretrained import set_backbone_trainable
+            from pipelines.engine.fit import set_backbone_trainable
 
             set_backbone_trainable(model, phase.backbone)
         steps = phase.epochs * stream.steps_per_epoch
@@ -256,7 +257,7 @@ def run_trial(task: Task, config: Any, data: Any, trial: optuna.Trial, *, anew: 
     return best
 
 
-def _end(task: Task, config: TrainConfig, study: optuna.Study, monitor: str, folder: Path) -> None:
+def _end(task: TaskRecord, config: TrainConfig, study: optuna.Study, monitor: str, folder: Path) -> None:
     from optuna.trial import TrialState
 
     from pipelines.engine import figures

@@ -3,44 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-from pipelines.engine.config import check
-
-
-@dataclass
-class AugmentConfig:
-    """Random changes of the training pictures.
-
-    Args:
-        flip: Mirror half of the pictures left to right.
-        crop: Pad by so many pixels (repeating the border by reflection), then cut the old size at a random place.
-        zoom: Cut a random part of at least this share of the area, and enlarge it to the old size; 1 turns it off.
-        randaugment: Random operations of RandAugment a picture; 0 turns it off.
-        magnitude: Strength of RandAugment, 0 to 10.
-        mixup: Alpha of MixUp, such as 0.2; 0 turns it off.
-        cutmix: Alpha of CutMix, such as 1; 0 turns it off. With MixUp as well, each batch takes one of the two.
-        erase: Probability that a random rectangle of a picture is blanked.
-    """
-
-    flip: bool = False
-    crop: int = 0
-    zoom: float = 1.0
-    randaugment: int = 0
-    magnitude: float = 5.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    erase: float = 0.0
-
-    def __post_init__(self) -> None:
-        check(self.crop >= 0, "augment.crop", "0 or more pixels", self.crop)
-        check(0 < self.zoom <= 1, "augment.zoom", "above 0 and at most 1", self.zoom)
-        check(0 <= self.randaugment <= 10, "augment.randaugment", "between 0 and 10", self.randaugment)
-        check(0 <= self.magnitude <= 10, "augment.magnitude", "between 0 and 10", self.magnitude)
-        check(0 <= self.mixup < math.inf, "augment.mixup", "0 or more", self.mixup)
-        check(0 <= self.cutmix < math.inf, "augment.cutmix", "0 or more", self.cutmix)
-        check(0 <= self.erase <= 1, "augment.erase", "between 0 and 1", self.erase)
+from pipelines.images.config import AugmentConfig
+from pipelines.images.draws import Draws
 
 
 def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: AugmentConfig) -> tuple[Any, Any, Any]:
@@ -75,41 +41,6 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
     if config.erase:
         images = erase(images, config.erase, draw)
     return images, labels, weights
-
-
-class Draws:
-    """Random tensors, each from a seed of its own."""
-
-    def __init__(self, seed: Any, batch: Any) -> None:
-        self.seed = seed
-        self.batch = batch
-        self._count = 0
-
-    def fresh(self) -> Any:
-        """The next seed, int32 (2,)."""
-        import tensorflow as tf
-
-        self._count += 1
-        return tf.random.experimental.stateless_fold_in(self.seed, self._count)
-
-    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Any:
-        """(B, *shape) float32, uniform in [low, high)."""
-        import tensorflow as tf
-
-        return tf.random.stateless_uniform((self.batch, *shape), self.fresh(), low, high)
-
-    def integers(self, *shape: int, high: int) -> Any:
-        """(B, *shape) int32 in 0 .. high - 1."""
-        import tensorflow as tf
-
-        return tf.random.stateless_uniform((self.batch, *shape), self.fresh(), 0, high, tf.int32)
-
-    def beta(self, alpha: float) -> Any:
-        """One number from Beta(alpha, alpha)."""
-        import tensorflow as tf
-
-        a = tf.random.stateless_gamma((2,), self.fresh(), alpha)
-        return a[0] / tf.maximum(a[0] + a[1], 1e-20)
 
 
 def pad_and_crop(images: Any, pixels: int, draw: Draws) -> Any:

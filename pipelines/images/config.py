@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.engine.config import check, check_data
+from pipelines.core.config import check, check_data
 
 
 @dataclass
@@ -50,3 +50,92 @@ class ImageDataConfig:
         check_data(self)
         check(self.size is None or 4 <= self.size <= 4096, "data.size", "between 4 and 4096", self.size)
         check(0 <= self.memory_gib < math.inf, "data.memory_gib", "0 or more", self.memory_gib)
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes of the training pictures.
+
+    Args:
+        flip: Mirror half of the pictures left to right.
+        crop: Pad by so many pixels (repeating the border by reflection), then cut the old size at a random place.
+        zoom: Cut a random part of at least this share of the area, and enlarge it to the old size; 1 turns it off.
+        randaugment: Random operations of RandAugment a picture; 0 turns it off.
+        magnitude: Strength of RandAugment, 0 to 10.
+        mixup: Alpha of MixUp, such as 0.2; 0 turns it off.
+        cutmix: Alpha of CutMix, such as 1; 0 turns it off. With MixUp as well, each batch takes one of the two.
+        erase: Probability that a random rectangle of a picture is blanked.
+    """
+
+    flip: bool = False
+    crop: int = 0
+    zoom: float = 1.0
+    randaugment: int = 0
+    magnitude: float = 5.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self.crop >= 0, "augment.crop", "0 or more pixels", self.crop)
+        check(0 < self.zoom <= 1, "augment.zoom", "above 0 and at most 1", self.zoom)
+        check(0 <= self.randaugment <= 10, "augment.randaugment", "between 0 and 10", self.randaugment)
+        check(0 <= self.magnitude <= 10, "augment.magnitude", "between 0 and 10", self.magnitude)
+        check(0 <= self.mixup < math.inf, "augment.mixup", "0 or more", self.mixup)
+        check(0 <= self.cutmix < math.inf, "augment.cutmix", "0 or more", self.cutmix)
+        check(0 <= self.erase <= 1, "augment.erase", "between 0 and 1", self.erase)
+
+
+@dataclass
+class ImageModelConfig:
+    """The network.
+
+    Args:
+        builder: `convnet` (ours, small and quick), `applications:NAME` (any of keras.applications),
+            `kerashub:PRESET_OR_FOLDER`, or my_module:function taking (input_shape, classes) and returning a Keras model
+            from raw pictures 0..255 to logits.
+        width: Channels of the first stage of `convnet`.
+        depth: Blocks of a stage of `convnet`.
+        dropout: Rate before the last layer.
+        stochastic_depth: Rate at which the last residual block of `convnet` is dropped.
+        weights: Pretrained weights of `applications:` and `kerashub:` models, or none.
+        head_epochs: Epochs in which a pretrained model trains its last layer alone; then all layers are trained.
+        finetune_rate: Learning rate of the second phase, as a part of that of the first.
+        tta: Average the predictions over mirrored (with augment.flip) and shifted (with augment.crop) copies.
+    """
+
+    builder: str = "convnet"
+    width: int = 32
+    depth: int = 2
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    weights: str = "imagenet"
+    head_epochs: int = 3
+    finetune_rate: float = 0.1
+    tta: bool = False
+
+    def __post_init__(self) -> None:
+        check(1 <= self.width <= 2048, "model.width", "between 1 and 2048", self.width)
+        check(1 <= self.depth <= 64, "model.depth", "between 1 and 64", self.depth)
+        check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
+        check(
+            0 <= self.stochastic_depth < 1,
+            "model.stochastic_depth",
+            "at least 0 and below 1",
+            self.stochastic_depth,
+        )
+        check(self.weights in ("imagenet", "none"), "model.weights", "imagenet or none", self.weights)
+        check(self.head_epochs >= 0, "model.head_epochs", "0 or more", self.head_epochs)
+        check(0 < self.finetune_rate <= 1, "model.finetune_rate", "above 0 and at most 1", self.finetune_rate)
+        known = self.builder == "convnet" or (":" in self.builder and not self.builder.endswith(":"))
+        check(
+            known,
+            "model.builder",
+            "convnet, applications:NAME, kerashub:PRESET or my_module:function",
+            self.builder,
+        )
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the model has a part that can be frozen."""
+        return self.weights != "none" and self.builder.startswith(("applications:", "kerashub:"))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipelines.data import summary as summaries
+from pipelines.data.labels import natural
 from pipelines.images.config import ImageDataConfig
 
 if TYPE_CHECKING:
@@ -135,13 +136,6 @@ class ImageParts:
         height, width, channels = self.spec.shape
         kind = "grey" if channels == 1 else "colour"
         return f"{sizes} pictures of {len(self.classes)} classes, {height} x {width} {kind}."
-
-
-def natural(name: str) -> tuple[Any, ...]:
-    """Sort key that puts 2 before 10."""
-    import re
-
-    return tuple((0, int(t), "") if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", name) if t)
 
 
 def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = None) -> ImageParts:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
+from pipelines.engine.fit import BACKBONE
 
 if TYPE_CHECKING:
     import keras
-
-BACKBONE = "backbone"
 
 
 def build(
@@ -47,21 +46,6 @@ def build(
     if dropout:
         x = layers.Dropout(dropout)(x)
     return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name="classifier")
-
-
-def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
-    """Freezes or frees the pretrained part; compile afterwards.
-
-    Batch norms stay frozen, with the statistics of the pretraining: small data sets spoil them. (Keras 3 passes
-    `training` of the whole model on, so that calling the backbone with `training=False` would not keep them.)
-    """
-    import keras
-
-    backbone = model.get_layer(BACKBONE)
-    backbone.trainable = trainable
-    for layer in backbone._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
 
 
 def _application(name: str, shape: tuple[int, int, int], weights: str) -> tuple[keras.Model, Any]:

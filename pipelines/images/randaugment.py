@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.images.augment import Draws
+    from pipelines.images.draws import Draws
 
 GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 COLOUR = ("autocontrast", "brightness", "contrast", "equalize", "posterize", "sharpness", "solarize")

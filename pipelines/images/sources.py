@@ -21,7 +21,7 @@ from pipelines.data import samples, sources
 from pipelines.images.decode import to_uint8
 
 if TYPE_CHECKING:
-    from pipelines.images.load import ImageDataConfig
+    from pipelines.images.config import ImageDataConfig
 
 EXTENSIONS = {
     ".png",

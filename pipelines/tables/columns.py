@@ -222,7 +222,7 @@ class Column:
 
 def _order(column: pd.Series, given: Sequence[str] | None) -> list[str]:
     """Levels from low to high: as given, as the type says, by the meaning of usual words, else with 2 before 10."""
-    from pipelines.images.load import natural
+    from pipelines.data.labels import natural
 
     levels = {x for x in texts(column) if x is not None}
     if given is not None:

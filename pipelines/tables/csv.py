@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from pipelines.tables.sources import RawTable
+    from pipelines.tables.raw import RawTable
 
 MISSING = ["?", "-", "na", "n/a", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "NA", "<NA>", ""]
 # What no class is called; words such as `none` may be one.

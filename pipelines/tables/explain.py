@@ -12,7 +12,7 @@ from pipelines.engine import figures
 from pipelines.engine.explain import integrated_gradients_of_rows
 from pipelines.engine.report import Block, Picture, Table
 from pipelines.tables.encode import Encoder
-from pipelines.tables.load import TablePart
+from pipelines.tables.parts import TablePart
 from pipelines.tables.predict import answers, frame_of, inputs, numbers
 from pipelines.tables.report.sections import written
 from pipelines.tables.scores import decide

@@ -10,7 +10,7 @@ from pipelines.tables.encode import Encoder
 from pipelines.tables.target import Target
 
 if TYPE_CHECKING:
-    from pipelines.tables.load import TablePart
+    from pipelines.tables.parts import TablePart
 
 ROWS, SCORE = 5000, 0.985
 # Rows of a rare class that are drawn in any case; in each half there must be so many for the class to be judged.

@@ -76,7 +76,8 @@ def frame_of(source: Any) -> tuple[str, Any, list[tuple[str, str]]]:
     import pandas as pd
 
     from pipelines.core.errors import UserError
-    from pipelines.tables.sources import RawTable, from_value, read_file
+    from pipelines.tables.raw import RawTable
+    from pipelines.tables.sources import from_value, read_file
 
     if isinstance(source, (pd.DataFrame, Mapping, list)):
         rows = pd.DataFrame([source] if isinstance(source, Mapping) else source)

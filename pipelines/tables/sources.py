@@ -7,7 +7,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,29 +18,15 @@ from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 from pipelines.data import sources
 from pipelines.data.sources import PARTS
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.csv import read_csv
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.raw import RawTable
 from pipelines.tables.target import named_targets
 from pipelines.tables.values import plain
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".sqlite", ".sqlite3", ".db")
 
 _memory: dict[str, Any] = {}
-
-
-@dataclass
-class RawTable(sources.Raw[pd.DataFrame]):
-    """What a source gave.
-
-    Args:
-        target: The source's own target, where it names one.
-        duration: For survival, the source's own column of the time.
-        drop: Columns that give the target away or only number the rows, where the source is known.
-    """
-
-    target: str | None = None
-    duration: str | None = None
-    drop: tuple[str, ...] = ()
 
 
 def in_memory(frame: Any) -> str:

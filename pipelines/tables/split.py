@@ -12,8 +12,8 @@ from pipelines.core.errors import UserError
 from pipelines.data.sources import PARTS
 from pipelines.data.split import stratified
 from pipelines.tables import values as table_values
-from pipelines.tables.data_config import TableDataConfig
-from pipelines.tables.sources import RawTable
+from pipelines.tables.config import TableDataConfig
+from pipelines.tables.raw import RawTable
 from pipelines.tables.target import Target, strata
 
 # For each part the source's part that it comes from, and the numbers of its rows there.

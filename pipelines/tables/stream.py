@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +15,17 @@ import pandas as pd
 from pipelines.core.errors import UserError
 from pipelines.data import summary as summaries
 from pipelines.tables import types
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.encode import Encoder
 from pipelines.tables.leaks import leaks
-from pipelines.tables.sources import RawTable
+from pipelines.tables.parts import DiskRows, RowNames, TablePart, TableParts, check_drop, counts
+from pipelines.tables.raw import RawTable
 from pipelines.tables.target import MANY_VALUES, fitted, target_columns, target_of, target_values
 from pipelines.tables.types import distinct_values
 from pipelines.tables.values import plain
 
 if TYPE_CHECKING:
-    from pipelines.tables.load import TableParts
+    from pipelines.tables.parts import TableParts
 
 BLOCK = 65_536
 SAMPLE = 200_000
@@ -33,40 +33,6 @@ SAMPLE = 200_000
 EACH_CLASS = 5
 MOST_CLASSES = 1_000
 HELD = 200_000
-
-
-class DiskRows:
-    """float32 (N, D) in a file; indexing gives arrays in memory. The file goes when the last reference goes.
-
-    The file is mapped for each reading anew, so that what was read does not stay in this process.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        self.path, self.shape = path, shape
-        self._remove = weakref.finalize(self, _remove, path)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return np.array(np.memmap(self.path, np.float32, "r", shape=self.shape)[key])
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-class RowNames(Sequence[str]):
-    """`row 0`, `row 1` ... of the rows of a file, made when they are asked for."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: Any) -> Any:
-        return f"row {self.rows[i]}" if not isinstance(i, slice) else RowNames(self.rows[i])
 
 
 def is_large(config: TableDataConfig, source: str) -> bool:
@@ -91,7 +57,6 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     Raises:
         UserError: An option needs all rows in memory, or the file cannot be used.
     """
-    from pipelines.tables import load
 
     for option in ("group_column", "time_column", "split_column", "limit"):
         if getattr(config, option) is not None:
@@ -102,7 +67,7 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     part_of, total = _parts(path, config, seed)
     raw = RawTable({"train": _no_rows(path)})
     columns = target_columns(raw, config)
-    load.check_drop(config, raw.parts["train"])
+    check_drop(config, raw.parts["train"])
     away = {*columns, *config.drop, config.duration}
     needed = [*columns, *([config.duration] if config.duration else [])]
     if needed[-1] not in raw.parts["train"]:
@@ -158,7 +123,7 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         aside.unlink(missing_ok=True)
         raise UserError(f"data.source {path}: a part is empty; there are too few rows")
     train_values = np.concatenate(values)
-    train = load.TablePart(
+    train = TablePart(
         features.reset_index(drop=True), DiskRows(aside, (len(train_values), encoder.width)), train_values,
         RowNames(np.concatenate(rows)),
     )  # fmt: skip
@@ -167,10 +132,10 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         frame = pd.concat([f for f, _, _ in held[number]], ignore_index=True)
         frame = frame.drop(columns=[c for c in frame if c in away])
         labels = np.concatenate([v for _, v, _ in held[number]])
-        parts[name] = load.TablePart(
+        parts[name] = TablePart(
             frame, encoder.encode(frame), labels, RowNames(np.concatenate([r for _, _, r in held[number]]))
         )
-    learned = load.TablePart(features, encoder.encode(features), target_known, RowNames(np.arange(len(features))))
+    learned = TablePart(features, encoder.encode(features), target_known, RowNames(np.arange(len(features))))
     notes = [
         *raw.notes,
         *target.notes(config),
@@ -181,9 +146,9 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         *types.repeated(features, kinds),
         *leaks(encoder, learned, target, seed),
     ]
-    counts = {name: load.counts(part, target) for name, part in parts.items()}
+    number = {name: counts(part, target) for name, part in parts.items()}
     summary = summaries.DataSummary(counts, skipped, None, _fingerprint(path), notes)
-    return load.TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
+    return TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
 
 
 def _parts(path: Path, config: TableDataConfig, seed: int) -> tuple[np.ndarray, int]:

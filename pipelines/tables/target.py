@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from pipelines.core.errors import UserError
-from pipelines.images.load import natural
+from pipelines.data.labels import natural
 from pipelines.tables import types
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.values import decimal_mark, numbers, texts
 
 if TYPE_CHECKING:
-    from pipelines.tables.sources import RawTable
+    from pipelines.tables.raw import RawTable
 
 TARGETS = ("target", "label", "class", "outcome", "y", "status", "default", "diagnosis", "death", "churn", "fraud")
 POSITIVE = ("bad", "default", "defaulted", "yes", "y", "true", "1", "positive", "malignant", "dead", "died", "event",

@@ -8,14 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.task import Task
-from pipelines.tables.config import TableConfig
-from pipelines.tables.data_config import TableDataConfig
-from pipelines.tables.predict import EVALUATION_BATCH, answers, columns, example, inputs, numbers, predict
+from pipelines.tables.config import TableConfig, TableDataConfig
+from pipelines.tables.decisions import class_factors, decisions, judged
+from pipelines.tables.parts import learned_from, some_rows
+from pipelines.tables.predict import EVALUATION_BATCH, columns, example, inputs, predict
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.tables.load import Samples, TablePart, TableParts
+    from pipelines.tables.load import Samples
+    from pipelines.tables.parts import TableParts
 
 BIN_ROWS = 200_000
 # Rows of the training part below which a batch has so many, after the choices in the paper of TabM.
@@ -148,20 +150,6 @@ def _some_numbers(data: TableParts, seed: int) -> np.ndarray:
     return data.train.x[some_rows(len(data.train), BIN_ROWS, seed)]
 
 
-def some_rows(number: int, most: int, seed: int) -> np.ndarray:
-    """Numbers of at most `most` of so many rows, by chance, rising."""
-    import numpy as np
-
-    if number <= most:
-        return np.arange(number)
-    return np.sort(np.random.default_rng([seed, 7]).choice(number, most, replace=False))
-
-
-def learned_from(data: TableParts) -> TablePart:
-    """The rows that are learned from: with folds also those of validation."""
-    return data.train if data.folds is None else data.pooled()
-
-
 def objective(config: TableConfig, data: TableParts) -> Any:
     import keras
 
@@ -227,19 +215,6 @@ def batches(config: TableConfig, data: TableParts) -> tuple[Any, Any]:
     return stream, ordered(reader(judged, False), signature, len(judged), batch_size=EVALUATION_BATCH)
 
 
-def class_factors(config: TableConfig, data: TableParts) -> np.ndarray | None:
-    """How many times each class counts in training (K,), by its weight or by how often it is drawn; None if once."""
-    from pipelines.engine.classes.imbalance import class_weights
-
-    kind = config.fit.imbalance
-    if kind == "none":
-        return None
-    values, number = learned_from(data).values, len(data.target.classes)
-    weights = class_weights(values, number, "weights" if kind == "oversample" else kind)
-    weights[weights == 0] = 1
-    return weights
-
-
 def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -252,58 +227,6 @@ def spec(config: TableConfig, data: TableParts) -> dict[str, Any]:
         "reasons": config.decide.reasons,
         "modules": ["pipelines.tables.models" if config.model.own else own],
     }
-
-
-def decisions(config: TableConfig, data: TableParts, part: TablePart, got: np.ndarray) -> dict[str, Any]:
-    """What is learned on rows that were not learned from: calibration, threshold, and how wide an answer must be.
-
-    Args:
-        config: Options.
-        data: Data.
-        part: The rows, as `judged` gives them.
-        got: The answers to them. With folds each is that of one copy, though what is learned from them is then used on
-            the mean of the copies: the mean is mostly nearer, so that answers are rather too wide than too narrow.
-    """
-    import numpy as np
-
-    from pipelines.tables.scores import decide
-
-    options = config.decide
-    if data.target.problem == "classes":
-        return decide.fit(
-            got, part.values, kind=options.calibration, coverage=options.coverage,
-            costs=costs_of(config, data.target.classes), weights=class_factors(config, data),
-        )  # fmt: skip
-    if data.target.problem == "survival":
-        return {}
-    errors = np.abs(numbers(got, data.target) - part.values)
-    # The order statistic of split conformal prediction (Lei et al., 2018).
-    rank = min(int(np.ceil((len(errors) + 1) * options.coverage)), len(errors))
-    return {"half_width": np.sort(errors, axis=0)[rank - 1].tolist(), "coverage": options.coverage}
-
-
-def costs_of(config: TableConfig, classes: Sequence[str]) -> np.ndarray | None:
-    """Costs (K, K) of the true classes (rows) and those decided for; None where all mistakes are to cost the same."""
-    import numpy as np
-
-    from pipelines.tables.scores import costs
-
-    options = config.decide
-    if isinstance(options.costs, dict):
-        return costs.matrix(options.costs, classes)
-    return np.array([[0, options.alarm], [options.miss, 0]]) if len(classes) == 2 else None
-
-
-def judged(data: TableParts, model: Any) -> tuple[TablePart, np.ndarray]:
-    """Rows that were not learned from, and the answers to them: with folds, of the copy that left the row out."""
-    import numpy as np
-
-    from pipelines.tables.models import copies
-
-    if data.folds is None:
-        return data.val, answers(model, data.val.x)
-    part = data.pooled()
-    return part, answers(copies(model), part.x)[np.arange(len(part)), data.folds]
 
 
 def finish(config: TableConfig, data: TableParts, trained: Any) -> tuple[Any, dict[str, Any]]:

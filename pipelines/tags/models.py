@@ -15,7 +15,7 @@ from pipelines.layers import CRF
 from pipelines.tags.word_features import BYTES, FEATURES, PAD, UNKNOWN
 
 if TYPE_CHECKING:
-    from pipelines.tags.model_config import TaggerConfig
+    from pipelines.tags.config import TaggerConfig
     from pipelines.texts.backbones import Backbone
 
 REACH = 2  # hand features of so many neighbours on either side count

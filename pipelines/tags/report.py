@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.classes.classification import about
-from pipelines.engine.report import Block, Headline, Mark, Marked, Section, Table, Text, signed, title
-from pipelines.engine.train import Assessment
+from pipelines.engine.report import Assessment, Block, Headline, Mark, Marked, Section, Table, Text
+from pipelines.metrics import signed, title
 from pipelines.tags.scores import EntityScores, Place, kinds, lead, score
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 
 from pipelines.core.errors import UserError
 from pipelines.texts import vocabulary, word_vectors
+from pipelines.texts.config import TextModelConfig
 from pipelines.texts.inputs import NgramInput, TextInput, TokenInput
-from pipelines.texts.model_config import TextModelConfig
 
 if TYPE_CHECKING:
     import keras

@@ -89,7 +89,7 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     from pipelines.core.errors import UserError
     from pipelines.data import duplicates as near_duplicates
     from pipelines.data import sources, split
-    from pipelines.images.load import natural
+    from pipelines.data.labels import natural
 
     raw = _load(config)
     named = {x for p in raw.parts.values() for label in p.labels for x in (label if raw.several else [label])}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine.classes import label_errors
-from pipelines.engine.report import Mark, Marked, Section, Table, Text, signed
-from pipelines.metrics import Estimate, bootstrap
+from pipelines.engine.report import Mark, Marked, Section, Table, Text
+from pipelines.metrics import Estimate, bootstrap, signed
 from pipelines.texts import baselines as text_baselines
 from pipelines.texts.explain import character_scores
 from pipelines.texts.vocabulary import WORD

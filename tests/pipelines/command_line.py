@@ -13,7 +13,8 @@ from unittest import mock
 import keras
 import numpy as np
 
-from pipelines.core.run_dir import RunDir, load_model
+from pipelines.core.run_dir import RunDir
+from pipelines.engine.load import load_model
 
 # What a finished run leaves.
 RUN_FILES = {

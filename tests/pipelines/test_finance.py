@@ -16,10 +16,9 @@ from sklearn import metrics as sk
 
 from pipelines import finance
 from pipelines.core.cli import parse_train
+from pipelines.core.config import to_yaml
 from pipelines.core.errors import UserError
-from pipelines.engine.config import to_yaml
-from pipelines.tables.data_config import TableDataConfig
-from pipelines.tables.decision_config import DecisionConfig
+from pipelines.tables.config import DecisionConfig, TableDataConfig
 from pipelines.tables.task import load_data
 
 QUICK = [

@@ -13,7 +13,8 @@ from command_line import check_killed_run, run_task
 
 from pipelines import ner
 from pipelines.core.errors import UserError
-from pipelines.core.run_dir import RunDir, load_model
+from pipelines.core.run_dir import RunDir
+from pipelines.engine.load import load_model
 
 QUICK = [
     "--epochs", "6", "--model.width", "16", "--model.embedding", "16", "--resamples", "20",

@@ -10,8 +10,8 @@ import numpy as np
 from callbacks.figures import roc_curves
 from pipelines.engine import figures
 from pipelines.engine.classes.scores import Classification, classification
-from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
-from pipelines.engine.train import Assessment
+from pipelines.engine.report import Assessment, Block, Headline, Picture, Section, Table, Text
+from pipelines.metrics import title
 
 if TYPE_CHECKING:
     from pipelines.data.summary import DataSummary

@@ -16,9 +16,8 @@ from pipelines.engine import figures
 from pipelines.engine.calibration import Reliability, reliability
 from pipelines.engine.classes.classification import Show, about, shown
 from pipelines.engine.classes.scores import BINS
-from pipelines.engine.report import Block, Headline, Picture, Section, Table, Text, title
-from pipelines.engine.train import Assessment
-from pipelines.metrics import Estimate, bootstrap
+from pipelines.engine.report import Assessment, Block, Headline, Picture, Section, Table, Text
+from pipelines.metrics import Estimate, bootstrap, title
 
 if TYPE_CHECKING:
     from pipelines.data.summary import DataSummary

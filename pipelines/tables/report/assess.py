@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.engine.classes import classification
-from pipelines.engine.report import Block, Headline, Section, Table, Text, title
-from pipelines.engine.train import Assessment
+from pipelines.engine.report import Assessment, Block, Headline, Section, Table, Text
+from pipelines.metrics import title
+from pipelines.tables.decisions import costs_of, decisions, judged
 from pipelines.tables.predict import answers
 from pipelines.tables.report import costs as table_costs
 from pipelines.tables.report import linear as table_linear
@@ -28,11 +29,10 @@ from pipelines.tables.report.sections import (
     subgroups_of_two,
 )
 from pipelines.tables.scores import binary, decide
-from pipelines.tables.task import costs_of, decisions, judged
 
 if TYPE_CHECKING:
     from pipelines.tables.config import TableConfig
-    from pipelines.tables.load import TableParts
+    from pipelines.tables.parts import TableParts
 
 SHOWN_ROWS = 10
 MAIN = ("roc_auc", "log_loss", "gini", "ks", "average_precision", "brier")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.tables.task import learned_from, some_rows
+from pipelines.tables.parts import learned_from, some_rows
 
 if TYPE_CHECKING:
-    from pipelines.tables.load import TableParts
+    from pipelines.tables.parts import TableParts
 
 # More rows make a linear model no better, only slower.
 ROWS = 100_000

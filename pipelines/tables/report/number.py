@@ -10,16 +10,15 @@ import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.classes import classification
-from pipelines.engine.report import Headline, Picture, Section, Table, Text, title
-from pipelines.engine.train import Assessment
-from pipelines.metrics import Estimate, bootstrap
+from pipelines.engine.report import Assessment, Headline, Picture, Section, Table, Text
+from pipelines.metrics import Estimate, bootstrap, title
 from pipelines.tables.predict import answers, numbers
 from pipelines.tables.report import linear as table_linear
 from pipelines.tables.report.sections import FEW_RESAMPLES, among, clusters, drawn, share, subgroups
 
 if TYPE_CHECKING:
     from pipelines.tables.config import TableConfig
-    from pipelines.tables.load import TableParts
+    from pipelines.tables.parts import TableParts
 
 
 def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[str, Any]) -> Assessment:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from pipelines.engine.report import Section, Table, Text, title
-from pipelines.metrics import Estimate, bootstrap
+from pipelines.engine.report import Section, Table, Text
+from pipelines.metrics import Estimate, bootstrap, title
 from pipelines.tables.predict import numbers
 from pipelines.tables.scores import binary, decide, survival
 
 if TYPE_CHECKING:
     from pipelines.tables.config import TableConfig
-    from pipelines.tables.load import TableParts
+    from pipelines.tables.parts import TableParts
 
 SHOWN_COLUMNS = 8
 BANDS = 4

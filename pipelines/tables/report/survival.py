@@ -9,9 +9,8 @@ import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.classes import classification
-from pipelines.engine.report import Headline, Picture, Section, Table, signed
-from pipelines.engine.train import Assessment
-from pipelines.metrics import resample_indices
+from pipelines.engine.report import Assessment, Headline, Picture, Section, Table
+from pipelines.metrics import resample_indices, signed
 from pipelines.tables.predict import answers
 from pipelines.tables.report import linear as table_linear
 from pipelines.tables.report.sections import FEW_RESAMPLES, among, clusters, drawn, subgroups
@@ -20,7 +19,7 @@ from pipelines.tables.scores.binary import Draws
 
 if TYPE_CHECKING:
     from pipelines.tables.config import TableConfig
-    from pipelines.tables.load import TableParts
+    from pipelines.tables.parts import TableParts
 
 
 def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[str, Any]) -> Assessment:

@@ -9,8 +9,8 @@ import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.calibration import reliability_of_positive
-from pipelines.engine.report import Picture, Section, Table, Text, signed, title
-from pipelines.metrics import Estimate
+from pipelines.engine.report import Picture, Section, Table, Text
+from pipelines.metrics import Estimate, signed, title
 from pipelines.tables.report import costs as table_costs
 from pipelines.tables.report.sections import share
 from pipelines.tables.scores import binary

@@ -8,8 +8,8 @@ from pipelines.core.errors import UserError
 from pipelines.core.run_dir import RunDir
 from pipelines.engine.export import RUN, export
 from pipelines.tags import models as taggers
+from pipelines.tags.config import TaggerConfig
 from pipelines.tags.load import Tags
-from pipelines.tags.model_config import TaggerConfig
 from pipelines.tags.word_features import WordEncoder, learn_features
 
 PACKAGES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}

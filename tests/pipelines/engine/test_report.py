@@ -8,7 +8,8 @@ import pytest
 from pipelines.data.summary import DataSummary
 from pipelines.engine import figures
 from pipelines.engine.classes.classification import about
-from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, signed, write_report
+from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, write_report
+from pipelines.metrics import signed
 
 
 def test_report_is_self_contained_and_escaped(tmp_path):

@@ -4,7 +4,9 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from sklearn.datasets import load_sample_image
 
 from pipelines.images import randaugment
-from pipelines.images.augment import AugmentConfig, Draws, augment_batch, pad_and_crop, random_zoom
+from pipelines.images.augment import augment_batch, pad_and_crop, random_zoom
+from pipelines.images.config import AugmentConfig
+from pipelines.images.draws import Draws
 
 PHOTO = load_sample_image("china.jpg")[100:132, 200:240]
 PICTURES = np.random.default_rng(0).integers(0, 256, (64, 10, 12, 3), dtype=np.uint8)

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from pipelines.tables import predict as table_predict
-from pipelines.tables.data_config import TableDataConfig
-from pipelines.tables.sources import RawTable, from_stdin, read_file
+from pipelines.tables.config import TableDataConfig
+from pipelines.tables.raw import RawTable
+from pipelines.tables.sources import from_stdin, read_file
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pipelines.core.errors import UserError
 from pipelines.tables import types as table_kinds
 from pipelines.tables import values as table_values
 from pipelines.tables.columns import Scale
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.encode import Encoder
 
 DAYS = pd.date_range("2020-01-01", periods=60, freq="17D")

@@ -8,9 +8,10 @@ import pytest
 from sklearn.utils import Bunch
 
 from pipelines.core.errors import UserError
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.load import load_tables, load_test_tables
-from pipelines.tables.sources import RawTable, in_memory, load
+from pipelines.tables.raw import RawTable
+from pipelines.tables.sources import in_memory, load
 from pipelines.tables.target import Target
 
 N = 200

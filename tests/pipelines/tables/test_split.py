@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipelines.core.errors import UserError
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.load import load_tables, load_test_tables
 from pipelines.tables.sources import in_memory
 

@@ -15,7 +15,7 @@ import pytest
 from pipelines import finance
 from pipelines.core.errors import UserError
 from pipelines.tables import stream as table_stream
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig
 from pipelines.tables.load import load_tables
 
 N = 3000

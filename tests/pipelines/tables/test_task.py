@@ -12,9 +12,8 @@ from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
 from pipelines import finance, medical
 from pipelines.tables import task as table_task
-from pipelines.tables.data_config import TableDataConfig
+from pipelines.tables.config import TableDataConfig, TableModelConfig
 from pipelines.tables.layers import PiecewiseLinear
-from pipelines.tables.model_config import TableModelConfig
 from pipelines.tables.predict import answers
 from pipelines.tables.report import linear as table_linear
 from pipelines.tables.report import sections as table_sections

@@ -4,10 +4,10 @@ import pytest
 from keras import ops
 
 from pipelines.tags import models as taggers
+from pipelines.tags.config import TaggerConfig
 from pipelines.tags.explain import explained, word_attributions
 from pipelines.tags.files import Sentence
 from pipelines.tags.load import Tags
-from pipelines.tags.model_config import TaggerConfig
 from pipelines.tags.word_features import WordEncoder, learn_features
 
 TAGS = Tags(["x", "y"], "bio")

@@ -8,8 +8,8 @@ from keras import ops
 from pipelines.layers import viterbi
 from pipelines.losses import CRFLoss
 from pipelines.tags import models as taggers
+from pipelines.tags.config import TaggerConfig
 from pipelines.tags.load import SubwordEncoder, Tags, padded
-from pipelines.tags.model_config import TaggerConfig
 from pipelines.tags.predict import EntityF1, tag
 from pipelines.tags.scores import score
 from pipelines.tags.word_features import WordEncoder, learn_features
