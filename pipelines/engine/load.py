@@ -8,7 +8,6 @@ from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 from pipelines.core.run_dir import RunDir
 
-
 # Modules that runs of 0.1.0 name in their spec.json, and where they are now.
 MOVED = {
     "pipelines.models.backbones": "pipelines.texts.backbones",

@@ -146,8 +146,8 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
         *types.repeated(features, kinds),
         *leaks(encoder, learned, target, seed),
     ]
-    number = {name: counts(part, target) for name, part in parts.items()}
-    summary = summaries.DataSummary(counts, skipped, None, _fingerprint(path), notes)
+    sizes = {name: counts(part, target) for name, part in parts.items()}
+    summary = summaries.DataSummary(sizes, skipped, None, _fingerprint(path), notes)
     return TableParts(parts["train"], parts["val"], parts["test"], encoder, target, kinds, summary)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.task import Task
 from pipelines.tables.config import TableConfig, TableDataConfig
-from pipelines.tables.decisions import class_factors, decisions, judged
 from pipelines.tables.parts import learned_from, some_rows
 from pipelines.tables.predict import EVALUATION_BATCH, columns, example, inputs, predict
+from pipelines.tables.scores.decisions import class_factors, decisions, judged
 
 if TYPE_CHECKING:
     import numpy as np

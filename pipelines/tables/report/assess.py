@@ -10,7 +10,6 @@ import numpy as np
 from pipelines.engine.classes import classification
 from pipelines.engine.report import Assessment, Block, Headline, Section, Table, Text
 from pipelines.metrics import title
-from pipelines.tables.decisions import costs_of, decisions, judged
 from pipelines.tables.predict import answers
 from pipelines.tables.report import costs as table_costs
 from pipelines.tables.report import linear as table_linear
@@ -29,6 +28,7 @@ from pipelines.tables.report.sections import (
     subgroups_of_two,
 )
 from pipelines.tables.scores import binary, decide
+from pipelines.tables.scores.decisions import costs_of, decisions, judged
 
 if TYPE_CHECKING:
     from pipelines.tables.config import TableConfig
