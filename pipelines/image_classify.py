@@ -126,6 +126,19 @@ def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
     return stream, validation
 
 
+def finish(config: Config, data: ImageParts, model: Any) -> tuple[Any, dict[str, Any]]:
+    """Calibrates the model on the validation set."""
+    import numpy as np
+
+    from pipelines.engine.calibration import calibrate_on_validation
+    from pipelines.images.predict import logits_of
+
+    if config.model.calibrate:
+        logits = logits_of(model, data.val.pictures, EVALUATION_BATCH)
+        calibrate_on_validation(model, logits, np.eye(len(data.classes))[data.val.labels])
+    return model, {}
+
+
 def spec(config: Config, data: ImageParts) -> dict[str, Any]:
     own = config.model.builder.partition(":")[0]
     modules = {"convnet": "regularizers", "applications": "pipelines.layers", "kerashub": "keras_hub"}
@@ -236,7 +249,7 @@ TASK = Task(
     "image_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
     inputs_help="picture files, folders, globs, or - for paths on standard input", example=example, phases=phases,
-    load_test=load_test, explain=explain,
+    load_test=load_test, explain=explain, finish=finish,
 )  # fmt: skip
 train = TASK.train
 

@@ -139,19 +139,14 @@ def batches(config: Config, data: TextParts) -> tuple[Any, Any]:
 
 
 def finish(config: Config, data: TextParts, model: Any) -> tuple[Any, dict[str, Any]]:
-    """Calibrates the model on the validation part."""
-    from pipelines.core.console import say
-    from pipelines.engine.calibration import temperature
-    from pipelines.texts.builders import calibrate, targets
+    """Calibrates the model on the validation set."""
+    from pipelines.engine.calibration import calibrate_on_validation
+    from pipelines.texts.builders import targets
     from pipelines.texts.predict import logits_of
 
-    if not config.model.calibrate:
-        return model, {}
-    logits = logits_of(model, data.reader, data.val.texts)
-    value = temperature(logits, targets(data.val.labels, len(data.classes)), several=data.several)
-    done = calibrate(model, value)
-    said = f"calibrated on the val part: temperature {value:.3f}"
-    say(said if done else "not calibrated: the model's last layer is no Dense named logits")
+    if config.model.calibrate:
+        logits = logits_of(model, data.reader, data.val.texts)
+        calibrate_on_validation(model, logits, targets(data.val.labels, len(data.classes)), several=data.several)
     return model, {}
 
 

@@ -102,6 +102,8 @@ class ImageModelConfig:
         head_epochs: Epochs in which a pretrained model trains its last layer alone; then all layers are trained.
         finetune_rate: Learning rate of the second phase, as a part of that of the first.
         tta: Average the predictions over mirrored (with augment.flip) and shifted (with augment.crop) copies.
+        calibrate: Divide the logits by the temperature that suits the validation set best (Guo et al., 2017), so that
+            confidences can be read as probabilities; accuracy does not change.
     """
 
     builder: str = "convnet"
@@ -113,6 +115,7 @@ class ImageModelConfig:
     head_epochs: int = 3
     finetune_rate: float = 0.1
     tta: bool = False
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         check(1 <= self.width <= 2048, "model.width", "between 1 and 2048", self.width)

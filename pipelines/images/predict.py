@@ -41,13 +41,28 @@ def views(images: np.ndarray, tta: dict[str, bool] | None) -> Iterator[tuple[np.
                 yield padded[:, top : top + height, left : left + width], SHIFT_WEIGHT
 
 
+def logits_of(model: keras.Model, pictures: Pictures, batch_size: int) -> np.ndarray:
+    """float64 (N, K) for all images, without test-time augmentation."""
+    from keras import ops
+
+    return np.concatenate(
+        [
+            np.asarray(ops.convert_to_numpy(model.predict_on_batch(pictures.read(i))), np.float64)
+            for i in _blocks(len(pictures), batch_size)
+        ]
+    )
+
+
 def predict_pictures(
     model: keras.Model, pictures: Pictures, tta: dict[str, bool] | None, batch_size: int
 ) -> np.ndarray:
     """float64 (N, K) for all pictures."""
-    starts = range(0, len(pictures), batch_size)
-    indices = [np.arange(start, min(start + batch_size, len(pictures))) for start in starts]
-    return np.concatenate([probabilities_of(model, pictures.read(i), tta) for i in indices])
+    blocks = _blocks(len(pictures), batch_size)
+    return np.concatenate([probabilities_of(model, pictures.read(i), tta) for i in blocks])
+
+
+def _blocks(number: int, size: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + size, number)) for start in range(0, number, size)]
 
 
 def predict_raw(

@@ -107,16 +107,3 @@ def _vectors(options: TextModelConfig, reader: Any) -> np.ndarray | None:
     matrix[~found] = generator.normal(0, spread, (int((~found).sum()), matrix.shape[1]))
     matrix[reader.pad] = 0
     return matrix
-
-
-def calibrate(model: keras.Model, temperature: float) -> bool:
-    """Divides the logits by a temperature, inside the last layer; false if it has another form than ours."""
-    names = {layer.name for layer in getattr(model, "layers", [])}
-    layer = model.get_layer("logits") if "logits" in names else None
-    factor = getattr(layer, "scale", getattr(layer, "kernel", None))
-    if factor is None or layer is not model.layers[-1]:
-        return False
-    for weight in (factor, getattr(layer, "bias", None)):
-        if weight is not None:
-            weight.assign(weight / temperature)
-    return True

@@ -30,3 +30,17 @@ def test_the_share_of_positives_is_scikit_learns():
     np.testing.assert_allclose(bins.accuracy, share)
     np.testing.assert_allclose(bins.confidence, mean)
     assert bins.counts.sum() == 1000
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_few_samples_without_an_error_do_not_ask_for_certainty(several):
+    """By Laplace's rule of succession: n successes speak for a probability of (n + 1) / (n + 2)."""
+    for n in (10, 37, 1000):
+        if several:
+            targets = np.ones((n, 1))
+            logits = np.full((n, 1), 3.0)
+            confidence = 1 / (1 + np.exp(-3.0 / temperature(logits, targets, several=True)))
+        else:
+            targets = np.tile([1.0, 0.0], (n, 1))
+            confidence = 1 / (1 + np.exp(-3.0 / temperature(3.0 * targets, targets)))
+        assert confidence == pytest.approx((n + 1) / (n + 2), abs=1e-4)

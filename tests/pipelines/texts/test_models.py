@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from pipelines.engine.calibration import calibrate
 from pipelines.texts import models as text_models
-from pipelines.texts.builders import calibrate, ngram_model
+from pipelines.texts.builders import ngram_model
 from pipelines.texts.explain import character_scores, token_attributions
 from pipelines.texts.inputs import NgramInput, TokenInput
 from pipelines.texts.layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask

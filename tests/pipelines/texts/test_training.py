@@ -12,7 +12,7 @@ from pipelines import text_classify
 from pipelines.core import cli as cli_options
 from pipelines.data.summary import DataSummary
 from pipelines.engine import fit
-from pipelines.texts.builders import calibrate
+from pipelines.engine.calibration import calibrate
 from pipelines.texts.inputs import NgramInput
 from pipelines.texts.load import Part, TextParts
 from pipelines.texts.predict import logits_of, probabilities
