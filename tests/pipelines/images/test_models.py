@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import UserError
+from pipelines.engine.fit import set_backbone_trainable
 from pipelines.images import pretrained
 from pipelines.images.convnets import convnet, stages_for
 from pipelines.images.predict import views
@@ -57,7 +58,7 @@ def test_preprocessing_is_that_of_keras_applications(name):
 def test_application_on_grey_pictures(tmp_path):
     model = pretrained.build("applications:MobileNetV2", (32, 32, 1), 4, weights="none", dropout=0.1)
     assert model(np.zeros((1, 32, 32, 1))).shape == (1, 4)
-    pretrained.set_backbone_trainable(model, False)
+    set_backbone_trainable(model, False)
     assert len(model.trainable_weights) == 2
     model.save(tmp_path / "m.keras")
     keras.models.load_model(tmp_path / "m.keras")
@@ -67,7 +68,7 @@ def test_application_on_grey_pictures(tmp_path):
 def test_batch_statistics_of_a_pretraining_stay(pretrained_weights):
     model = pretrained.build("applications:MobileNetV2", (32, 32, 3), 4, weights="none", dropout=0.0)
     if pretrained_weights:
-        pretrained.set_backbone_trainable(model, True)
+        set_backbone_trainable(model, True)
         assert len(model.trainable_weights) > 50
     moving = [v for v in model.variables if "moving_" in v.path]
     before = [keras.ops.convert_to_numpy(v).copy() for v in moving]

@@ -144,10 +144,10 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     """Peak memory of loading 2 million rows is little above that of a tenth of them."""
     script = (
         "import resource, sys, json\n"
-        "from pipelines.tables.data_config import TableDataConfig\n"
+        "from pipelines.tables.config import TableDataConfig\n"
         "from pipelines.tables.load import load_tables\n"
-        "from pipelines.data import table_stream\n"
-        "table_stream.HELD = table_stream.SAMPLE = 20_000\n"
+        "from pipelines.tables import stream\n"
+        "stream.HELD = stream.SAMPLE = 20_000\n"
         "data = load_tables(TableDataConfig(source=sys.argv[1], stream_rows=1000), {}, seed=0)\n"
         "for i in range(200): data.train.x[range(i, len(data.train), 5000)]\n"
         "print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))\n"
