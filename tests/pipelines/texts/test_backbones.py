@@ -117,10 +117,10 @@ def test_a_hugging_face_folder_gives_the_states_of_the_original(bert, activation
         states, apart = ops.convert_to_numpy(model(ids, training=False)), []
         for state, row in zip(states, rows, strict=True):
             expected = reference(weights, row, approximate=activation == "gelu_new")
-            np.testing.assert_allclose(state[: len(row)], expected, atol=2e-5)
+            np.testing.assert_allclose(state[: len(row)], expected, atol=1e-4)
             other = reference(weights, row, approximate=activation == "gelu")
             apart.append(np.abs(state[: len(row)] - other).max())
-        assert max(apart) > 5e-5  # else this test could not see the difference
+        assert max(apart) > 1e-4  # else this test could not see the difference
 
 
 # BERT's names of weights in DistilBERT; the first that fits counts.
