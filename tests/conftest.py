@@ -38,6 +38,15 @@ def quick_tensorflow():
     ArrayDataAdapter.get_tf_dataset = tuned
 
 
+@pytest.fixture(autouse=True)
+def full_precision():
+    """A run in half precision sets it for the whole process: the tests after it must not inherit that."""
+    yield
+    keras = sys.modules.get("keras")
+    if keras is not None and keras.config.dtype_policy().name != "float32":
+        keras.config.set_dtype_policy("float32")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forgotten_graphs():
     """TensorFlow registers the gradient of each `tf.custom_gradient` for good, and with it the graph of each model that

@@ -73,8 +73,8 @@ def test_calibration_lowers_the_log_loss(several):
     if several:
         train, val = (replace(part, labels=np.eye(2, dtype=np.float32)[part.labels]) for part in (data.train, data.val))
         data = replace(data, several=True, train=train, val=val)
-    model = fitted(config, data, 1)
-    assert calibrate(model, 0.1)
+    model = fitted(config, data, 4)
+    assert calibrate(model, 0.02)
     before = probabilities(logits_of(model, data.reader, data.val.texts), several)
     model, _ = text_classify.finish(config, data, model)
     after = probabilities(logits_of(model, data.reader, data.val.texts), several)
