@@ -160,7 +160,7 @@ def assess(config: Config, data: ImageParts, model: Any) -> Any:
 
     def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
         figure = figures.gallery(part.pictures.read(chosen), texts, right)
-        return report.Picture(name, figure, caption, f"Gallery: {caption}")
+        return report.Figure(name, figure, caption, f"Gallery: {caption}")
 
     return classification.assess(
         part.labels, probabilities, data.classes, part.pictures.names, data.summary, show,
@@ -220,7 +220,7 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
         "blue pixels speak for the class, red ones against it."
     )
     drawn = figures.explanations(images, maps, captions)
-    return [report.Picture("explanations", drawn, caption, "Pictures with the evidence for their class")]
+    return [report.Figure("explanations", drawn, caption, "Pictures with the evidence for their class")]
 
 
 def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, list[str]]:

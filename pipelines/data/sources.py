@@ -11,26 +11,26 @@ from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 from pipelines.core.functions import call, import_function, is_function_name
 
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
          "test": "test", "testing": "test"}  # fmt: skip
-SPLIT_NAMES = ("split", "part", "set", "subset")
+SPLIT_COLUMNS = ("split", "part", "set", "subset")
 SEVERAL = 5  # broken samples that an error names
 
-PartT = TypeVar("PartT")
+SplitT = TypeVar("SplitT")
 ReadT = TypeVar("ReadT")
 
 
 @dataclass
-class Raw(Generic[PartT]):
+class Raw(Generic[SplitT]):
     """What a source gave.
 
     Args:
-        parts: By name: `train`, `val`, `test`, or `all` when it has none.
+        splits: By name: `train`, `val`, `test`, or `all` when it has none.
         skipped: Name and reason of each sample or row left out.
         notes: Remarks.
     """
 
-    parts: dict[str, PartT]
+    splits: dict[str, SplitT]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ def check_classes(raw: Raw[Any], classes: Sequence[str], source: str, what: str,
     if len(classes) < fewest:
         found = f"only the class {classes[0]!r}" if classes else "no class"
         raise UserError(f"data.source {source} has {found}; classification needs at least two")
-    training = raw.parts.get("train") or raw.parts["all"]
+    training = raw.splits.get("train") or raw.splits["all"]
     if len(training.labels) < 2 * len(classes):
         raise UserError(
             f"data.source {source} has {len(training.labels)} usable training {what} for {len(classes)} "
@@ -102,24 +102,24 @@ def check_classes(raw: Raw[Any], classes: Sequence[str], source: str, what: str,
         )
 
 
-def pairs_by_part(value: Any, expected: str, are_parts: Callable[[Any], bool]) -> dict[str, tuple[Any, Any]]:
+def pairs_by_split(value: Any, expected: str, are_splits: Callable[[Any], bool]) -> dict[str, tuple[Any, Any]]:
     """What a user's function may return: (inputs, labels), two or three such pairs, or a dictionary of them by part.
 
     Args:
         value: What it returned.
         expected: Begins the error's line.
-        are_parts: Whether a sequence of pairs is of parts; a pair of pairs may also be two inputs and two labels.
+        are_splits: Whether a sequence of pairs is of parts; a pair of pairs may also be two inputs and two labels.
 
     Raises:
         UserError: It returned something else.
     """
     if isinstance(value, dict):
-        if not value or not all(PARTS.get(str(k)) and _is_pair(v) for k, v in value.items()):
+        if not value or not all(SPLITS.get(str(k)) and _is_pair(v) for k, v in value.items()):
             raise UserError(f"{expected} named train, val and test")
-        return {PARTS[str(key)]: (pair[0], pair[1]) for key, pair in value.items()}
+        return {SPLITS[str(key)]: (pair[0], pair[1]) for key, pair in value.items()}
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise UserError(f"{expected}, got {type(value).__name__}")
-    if all(_is_pair(pair) for pair in value) and are_parts(value):
+    if all(_is_pair(pair) for pair in value) and are_splits(value):
         names = ("train", "test") if len(value) == 2 else ("train", "val", "test")
         return {name: (pair[0], pair[1]) for name, pair in zip(names, value, strict=True)}
     if len(value) != 2:
@@ -131,9 +131,9 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and len(value) == 2
 
 
-def part_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path) -> dict[str, Path]:
     """The folders of the parts in a folder, or it alone as `all` when none is named train."""
-    named = {PARTS[p.name.lower()]: p for p in subfolders(root) if p.name.lower() in PARTS}
+    named = {SPLITS[p.name.lower()]: p for p in subfolders(root) if p.name.lower() in SPLITS}
     return named if "train" in named else {"all": root}
 
 
@@ -218,7 +218,7 @@ def tfds_failed(name: str, error: Exception) -> UserError:
     )
 
 
-def tfds_splits(builder: Any, name: str, parts: Mapping[str, str] = PARTS) -> list[tuple[str, str]]:
+def tfds_splits(builder: Any, name: str, parts: Mapping[str, str] = SPLITS) -> list[tuple[str, str]]:
     """The splits of a builder that are parts, with what part each is.
 
     Raises:

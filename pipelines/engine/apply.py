@@ -143,10 +143,10 @@ def explain(task: TaskRecord, config: Any, path: str, inputs: Sequence[str]) -> 
     number = 1
     while (page := run.figures / f"explanations_{number}.html").exists():
         number += 1
-    named = [replace(b, name=f"{b.name}_{number}") if isinstance(b, report.Picture) else b for b in blocks]
+    named = [replace(b, name=f"{b.name}_{number}") if isinstance(b, report.Figure) else b for b in blocks]
     section = report.Section("What the model looked at", named)
     report.save_figures(run.figures, [section])
     report.write_report(page, title=f"{task.name}: {run.path.name}", lead="", headline=[], sections=[section])
-    for picture in (b for b in named if isinstance(b, report.Picture)):
+    for picture in (b for b in named if isinstance(b, report.Figure)):
         say(f"{picture.name}: {run.figures / picture.name}.png")
     say(f"explanations: {page}")

@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.core.files import write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Figure:
     """A figure with its caption, and a description for those who cannot see it."""
 
     name: str
-    figure: Figure
+    figure: matplotlib.figure.Figure
     caption: str
     alt: str
-    kind: ClassVar[str] = "picture"
+    kind: ClassVar[str] = "figure"
 
     @property
     def base64(self) -> str:
@@ -84,7 +84,7 @@ class Marked:
     kind: ClassVar[str] = "marked"
 
 
-Block = Text | Table | Picture | Details | Marked
+Block = Text | Table | Figure | Details | Marked
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def save_figures(folder: str | os.PathLike[str], sections: Sequence[Section]) ->
 
     for section in sections:
         for block in section.blocks:
-            if isinstance(block, Picture):
+            if isinstance(block, Figure):
                 with whole(Path(folder) / f"{block.name}.png") as aside:
                     aside.write_bytes(png(block.figure))
 

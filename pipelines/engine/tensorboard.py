@@ -29,7 +29,7 @@ def write(run: RunDir, config: TrainConfig, model: keras.Model, assessment: Asse
     step = int(model.optimizer.iterations)
     if config.tensorboard.figures:
         blocks = [block for section in assessment.sections for block in section.blocks]
-        drawn = {block.name: block.figure for block in blocks if isinstance(block, report.Picture)}
+        drawn = {block.name: block.figure for block in blocks if isinstance(block, report.Figure)}
         write_figures(run.tensorboard / "test", drawn, step)
         write_texts(run.tensorboard / "test", dict(_texts(blocks)), step)
     if assessment.classes is not None:

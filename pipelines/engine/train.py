@@ -111,7 +111,7 @@ def _finish(
     assessment: Assessment = task.assess(config, data, model)
     seconds = sum(row["seconds"] for row in history.rows)
     gap = " The gap is how much worse validation is than training." if "gap" in history.columns() else ""
-    curves = report.Picture(
+    curves = report.Figure(
         "learning_curves", figures.learning_curves(history.columns()), "One point an epoch." + gap,
         "Learning curves of training and validation",
     )  # fmt: skip

@@ -282,7 +282,7 @@ def _end(task: TaskRecord, config: TrainConfig, study: optuna.Study, monitor: st
     if numeric:
         drawn = figures.trials({n: [(t.params[n], float(t.value or 0.0)) for t in done] for n in numeric}, monitor)
         sections.append(
-            report.Section("Options", [report.Picture("trials", drawn, "A point a trial.", "Values of the trials")])
+            report.Section("Options", [report.Figure("trials", drawn, "A point a trial.", "Values of the trials")])
         )
     report.save_figures(folder / "figures", sections)
     headline = [

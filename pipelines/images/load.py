@@ -159,10 +159,10 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
 
     raw = image_sources.load(config, config.source)
     spec, kept = scan(raw, config, progress)
-    classes = raw.classes or tuple(sorted({str(x) for p in raw.parts.values() for x in p.labels}, key=natural))
+    classes = raw.classes or tuple(sorted({str(x) for p in raw.splits.values() for x in p.labels}, key=natural))
     number = {name: i for i, name in enumerate(classes)}
     sources.check_classes(raw, classes, config.source, "pictures")
-    labels = {name: np.array([number[str(x)] for x in part.labels], np.int64) for name, part in raw.parts.items()}
+    labels = {name: np.array([number[str(x)] for x in part.labels], np.int64) for name, part in raw.splits.items()}
     notes = list(raw.notes)
     index = _split(raw, labels, kept.hashes, config, seed, notes)
     parts: dict[str, Part] = {}
@@ -197,10 +197,10 @@ def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImagePart
 
     raw = image_sources.load(config, config.source)
     merged = image_sources.RawPart([], [], [])
-    chosen = raw.parts.get("test")
-    for part in [chosen] if chosen else raw.parts.values():
+    chosen = raw.splits.get("test")
+    for part in [chosen] if chosen else raw.splits.values():
         merged = part if not merged.labels else image_sources.join(merged, part)
-    raw.parts = {"all": merged}
+    raw.splits = {"all": merged}
     image, classes = ImageSpec(**spec["image"]), tuple(spec["classes"])
     unknown = sorted({str(label) for label in merged.labels} - set(classes))
     if unknown:
@@ -224,7 +224,7 @@ class Scanned:
     arrays: dict[str, np.ndarray]
 
     def take(self, origin: str, chosen: np.ndarray, spec: ImageSpec) -> Pictures:
-        part = self.raw.parts[origin]
+        part = self.raw.splits[origin]
         names = [part.names[i] for i in chosen]
         if origin in self.arrays:
             images = self.arrays[origin]
@@ -245,7 +245,7 @@ def scan(
     import numpy as np
 
     spec = spec or _decide_spec(raw, config)
-    total = sum(len(part.labels) for part in raw.parts.values())
+    total = sum(len(part.labels) for part in raw.splits.values())
     in_memory = total * math.prod(spec.shape) <= config.memory_gib * 2**30
     scanned = Scanned(raw, {}, {})
     done = 0
@@ -257,7 +257,7 @@ def scan(
             return str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, part in raw.parts.items():
+        for name, part in raw.splits.items():
             ready = isinstance(part.pictures, np.ndarray) and part.pictures.shape[1:] == spec.shape
             good: list[int] = []
             images: list[np.ndarray] = []
@@ -309,7 +309,7 @@ def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
 
     from pipelines.images import decode
 
-    training = raw.parts.get("train") or raw.parts["all"]
+    training = raw.splits.get("train") or raw.splits["all"]
     sizes: set[tuple[int, int]] = set()
     grey = True
     if isinstance(training.pictures, np.ndarray):
@@ -348,9 +348,9 @@ def _split(
     """For each part the source's part that it comes from, and the numbers of its pictures."""
     from pipelines.data import split
 
-    keys: dict[str, Sequence[Any]] = {name: part.groups or hashes[name] for name, part in raw.parts.items()}
+    keys: dict[str, Sequence[Any]] = {name: part.groups or hashes[name] for name, part in raw.splits.items()}
     origin = "train" if "train" in labels else "all"
-    if {"test", "val"} - set(labels) and not raw.parts[origin].groups:
+    if {"test", "val"} - set(labels) and not raw.splits[origin].groups:
         copies = len(keys[origin]) - len(set(keys[origin]))
         if copies:
             notes.append(f"{copies} pictures are copies of others and stay in the same part")

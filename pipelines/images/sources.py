@@ -163,7 +163,7 @@ def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[st
 def _from_value(value: Any, what: str) -> Raw:
     """What a user's function may return: (images, labels), ((train), (test)), or a dictionary of parts."""
     expected = f"data.source {what} must return (images, labels), (train, test) pairs of these, or a dict of parts"
-    return _from_arrays(sources.pairs_by_part(value, expected, lambda pairs: not _is_labels(pairs)), what)
+    return _from_arrays(sources.pairs_by_split(value, expected, lambda pairs: not _is_labels(pairs)), what)
 
 
 def _is_labels(value: Any) -> bool:
@@ -209,7 +209,7 @@ def _keras(name: str) -> Raw:
         parts = {"train": train, "test": test}
     raw = _from_arrays(parts, name)
     if classes:
-        for part in raw.parts.values():
+        for part in raw.splits.values():
             part.labels = [classes[label] for label in part.labels]
         raw.classes = classes
     return raw
@@ -284,8 +284,8 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
 
 def _folder(root: Path) -> Raw:
     raw = Raw({})
-    for part, folder in sources.part_folders(root).items():
-        raw.parts[part] = _class_folders(folder, root, raw)
+    for part, folder in sources.split_folders(root).items():
+        raw.splits[part] = _class_folders(folder, root, raw)
     return raw
 
 
@@ -313,27 +313,27 @@ def _csv(path: Path, config: ImageDataConfig) -> Raw:
     names = list(table.columns)
     image = _column(names, config.image_column, IMAGE_NAMES, "image_column", path)
     label = _column(names, config.label_column, LABEL_NAMES, "label_column", path)
-    split = sources.choose(names, config.split_column, sources.SPLIT_NAMES, "split_column", path)
+    split = sources.choose(names, config.split_column, sources.SPLIT_COLUMNS, "split_column", path)
     group = sources.choose(names, config.group_column, (), "group_column", path)
     raw = Raw({})
     for number, row in enumerate(table.to_dict("records"), start=2):
         name = re.sub(r"[\\/]+", "/", row[image].strip())
         value = row[label].strip()
-        part = sources.PARTS.get(row[split].strip().lower()) if split else "all"
+        part = sources.SPLITS.get(row[split].strip().lower()) if split else "all"
         if not name or not value or value.lower() == "nan" or part is None:
             missing = "picture" if not name else "label" if part else f"known split ({row[split]!r})"
             raw.skipped.append((f"{path.name} line {number}", f"no {missing}"))
             continue
-        rows = raw.parts.setdefault(part, RawPart([], [], [], [] if group else None))
+        rows = raw.splits.setdefault(part, RawPart([], [], [], [] if group else None))
         assert isinstance(rows.pictures, list)
         rows.pictures.append(path.parent / name)
         rows.labels.append(value)
         rows.names.append(name)
         if group and rows.groups is not None:
             rows.groups.append(row[group])
-    if not raw.parts:
+    if not raw.splits:
         raise UserError(f"data.source {path} has no row with a picture and a label")
-    if split and "train" not in raw.parts:
+    if split and "train" not in raw.splits:
         raise UserError(f"data.source {path}: column {split!r} names no row train")
     return raw
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.engine import figures
 from pipelines.engine.explain import integrated_gradients_of_rows
-from pipelines.engine.report import Block, Picture, Table
+from pipelines.engine.report import Block, Figure, Table
 from pipelines.tables.encode import Encoder
 from pipelines.tables.parts import TablePart
 from pipelines.tables.predict import answers, frame_of, inputs, numbers
@@ -56,7 +56,7 @@ def explain(
     what = {"classes": "rise of the log-loss", "number": "rise of the squared error of the scaled number",
             "survival": "fall of the C-index"}[target.problem]  # fmt: skip
     blocks: list[Block] = [
-        Picture("importance", figures.bars([names[i] for i in top], mean[top], what, spread[top]),
+        Figure("importance", figures.bars([names[i] for i in top], mean[top], what, spread[top]),
                 f"How much worse the test part is predicted when a column is shuffled (Breiman, 2001); mean of "
                 f"{REPEATS} and its standard deviation. Columns that say the same hide each other.",
                 "Permutation importance"),
@@ -69,10 +69,10 @@ def explain(
         top = np.argsort(-shares)[:30]
         of = target.classes[-1] if target.classes else target.columns[-1]
         drawn = figures.bars([names[i] for i in top], shares[top], f"mean size of the share in {of}")
-        blocks.append(Picture("shares", drawn, "Integrated gradients from the middle of all columns, summed by column "
+        blocks.append(Figure("shares", drawn, "Integrated gradients from the middle of all columns, summed by column "
                               "(Sundararajan et al., 2017).", "Mean shares of the columns"))  # fmt: skip
     curves = {names[i]: partial_dependence(model, spec, encoder, part.frame, names[i]) for i in order[:SHOWN]}
-    blocks.append(Picture("dependence", figures.panels(curves, answer_name(target)),
+    blocks.append(Figure("dependence", figures.panels(curves, answer_name(target)),
                           "The mean answer when a column is set to a value in all rows (Friedman, 2001).",
                           "Partial dependence"))  # fmt: skip
     return blocks
@@ -174,7 +174,7 @@ def _rows(model: Any, spec: dict[str, Any], encoder: Encoder, target: Target, fi
             unit = UNITS[target.problem]
             figure = figures.bars(said, shares[i][order], f"share in {label}, {unit}")
             caption = f"{name}, row {frame.index[i]}: what speaks for and against {label}."
-            blocks.append(Picture(f"row_{len(blocks) // 2}", figure, caption, caption))
+            blocks.append(Figure(f"row_{len(blocks) // 2}", figure, caption, caption))
             blocks.append(
                 Table(("column", "share"), [(s, f"{v:+.3f}") for s, v in zip(said, shares[i][order], strict=True)])
             )

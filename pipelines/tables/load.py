@@ -37,17 +37,17 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
     if raw.duration is not None and config.duration is None:
         config = replace(config, duration=raw.duration)
     columns = target_columns(raw, config)
-    as_read = raw.parts.get("train", raw.parts.get("all"))
+    as_read = raw.splits.get("train", raw.splits.get("all"))
     _without_target(raw, columns, config)
-    training = raw.parts.get("train", raw.parts.get("all"))
+    training = raw.splits.get("train", raw.splits.get("all"))
     if training is None or as_read is None:
         raise UserError(f"data.source {config.source} has no training part")
     check_drop(config, training)
     target = target_of(training, columns, config)
-    values = {part: target_values(frame, target, config.source) for part, frame in raw.parts.items()}
+    values = {part: target_values(frame, target, config.source) for part, frame in raw.splits.items()}
     notes = [*raw.notes, *target.notes(config)]
     away = {*columns, *config.drop, *raw.drop, config.duration, config.group_column, config.split_column}
-    features = {part: frame.drop(columns=[c for c in frame if c in away]) for part, frame in raw.parts.items()}
+    features = {part: frame.drop(columns=[c for c in frame if c in away]) for part, frame in raw.splits.items()}
     names = [name for name in training if name not in away]
     beside = [c for c in training if c in away and c not in (*columns, config.duration)]
     if not names:
@@ -64,8 +64,8 @@ def load_tables(config: TableDataConfig, samples: Samples, *, seed: int, folds: 
             features[origin].iloc[chosen].reset_index(drop=True),
             encoder.encode(features[origin].iloc[chosen]),
             values[origin][chosen],
-            [f"{origin} {i}" if origin != "all" else f"row {i}" for i in raw.parts[origin].index[chosen]],
-            raw.parts[origin].reindex(columns=beside).iloc[chosen].reset_index(drop=True),
+            [f"{origin} {i}" if origin != "all" else f"row {i}" for i in raw.splits[origin].index[chosen]],
+            raw.splits[origin].reindex(columns=beside).iloc[chosen].reset_index(drop=True),
         )
         for part, (origin, chosen) in index.items()
     }
@@ -108,14 +108,14 @@ def load_test_tables(config: TableDataConfig, samples: Samples, spec: Mapping[st
         split_column=None,
     )  # fmt: skip
     raw = load(config, config.source, samples)
-    if "test" in raw.parts:
-        raw.parts = {"test": raw.parts["test"]}
+    if "test" in raw.splits:
+        raw.splits = {"test": raw.splits["test"]}
     for name in [*target.columns, *([target.duration] if target.duration else [])]:
-        for frame in raw.parts.values():
+        for frame in raw.splits.values():
             if name not in frame:
                 raise UserError(f"data {config.source} has no column {name!r}, which is the target of the model")
     _without_target(raw, target.columns, config)
-    frame = pd.concat(raw.parts.values(), ignore_index=True)
+    frame = pd.concat(raw.splits.values(), ignore_index=True)
     values = target_values(frame, target, f"data {config.source}")
     part = TablePart(frame, encoder.encode(frame), values, [f"row {i}" for i in range(len(frame))])
     summary = summaries.DataSummary({"test": counts(part, target)}, raw.skipped, None, "", raw.notes)
@@ -129,13 +129,13 @@ def _without_target(raw: RawTable, columns: list[str], config: TableDataConfig) 
         UserError: More rows than `max_broken` allows are unusable, or none is left.
     """
     needed = [*columns, *([config.duration] if config.duration else [])]
-    for part, frame in raw.parts.items():
+    for part, frame in raw.splits.items():
         for name in [n for n in (*needed, config.group_column, config.time_column, config.split_column) if n]:
             if name not in frame:
                 raise UserError(f"data.source {config.source} has no column {name!r}; it has {types.listed(frame)}")
         missing = frame[needed].isna().any(axis=1)
         raw.skipped += [(f"{part} row {i}", f"no {needed[0]}") for i in frame.index[missing]]
-        raw.parts[part] = frame[~missing]
+        raw.splits[part] = frame[~missing]
         if missing.all():
             raise UserError(f"data.source {config.source}: no row has a {needed[0]}")
     check_broken(

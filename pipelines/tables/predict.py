@@ -81,14 +81,14 @@ def frame_of(source: Any) -> tuple[str, Any, list[tuple[str, str]]]:
 
     if isinstance(source, (pd.DataFrame, Mapping, list)):
         rows = pd.DataFrame([source] if isinstance(source, Mapping) else source)
-        return "row", from_value(rows, "input").parts["all"], []
+        return "row", from_value(rows, "input").splits["all"], []
     if isinstance(source, RawTable):
-        return "row", source.parts["all"], source.skipped
+        return "row", source.splits["all"], source.skipped
     path = Path(source)
     if not path.is_file():
         raise UserError(f"input not found: {source}")
     raw = read_file(path)
-    return path.name, raw.parts["all"], raw.skipped
+    return path.name, raw.splits["all"], raw.skipped
 
 
 def _tell_drift(name: str, frame: Any, x: np.ndarray, encoder: Any, rows: float) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 from pipelines.data import sources
-from pipelines.data.sources import PARTS
+from pipelines.data.sources import SPLITS
 from pipelines.tables.config import TableDataConfig
 from pipelines.tables.csv import read_csv
 from pipelines.tables.raw import RawTable
@@ -97,7 +97,7 @@ def read_file(path: Path, config: TableDataConfig | None = None) -> RawTable:
         raise
     except Exception as error:
         raise UserError(f"data.source {path} cannot be read as {suffix[1:].upper()}: {one_line(error)}") from None
-    raw.parts["all"] = _checked(frame, str(path), numbered=suffix in (".csv", ".tsv", ".txt"))
+    raw.splits["all"] = _checked(frame, str(path), numbered=suffix in (".csv", ".tsv", ".txt"))
     return raw
 
 
@@ -113,14 +113,14 @@ def _sqlite(path: Path, query: str | None) -> pd.DataFrame:
 
 
 def _folder(folder: Path, config: TableDataConfig) -> RawTable:
-    files = {PARTS[p.stem.lower()]: p for p in sorted(folder.iterdir())
-             if p.stem.lower() in PARTS and p.suffix.lower() in SUFFIXES}  # fmt: skip
+    files = {SPLITS[p.stem.lower()]: p for p in sorted(folder.iterdir())
+             if p.stem.lower() in SPLITS and p.suffix.lower() in SUFFIXES}  # fmt: skip
     if "train" not in files:
         raise UserError(f"data.source {folder}: expected train.csv (or .parquet, .jsonl) and perhaps val and test")
     raw = RawTable({})
     for part, path in files.items():
         one = read_file(path, config)
-        raw.parts[part] = one.parts["all"]
+        raw.splits[part] = one.splits["all"]
         raw.skipped += one.skipped
         raw.notes += one.notes
     return raw
@@ -148,9 +148,9 @@ def from_value(value: Any, what: str) -> RawTable:
     if isinstance(value, pd.DataFrame):
         return RawTable({"all": _checked(value, what)})
     if isinstance(value, Mapping):
-        if not value or not all(str(k) in PARTS and isinstance(v, pd.DataFrame) for k, v in value.items()):
+        if not value or not all(str(k) in SPLITS and isinstance(v, pd.DataFrame) for k, v in value.items()):
             raise UserError(f"{expected} named train, val and test")
-        return RawTable({PARTS[str(k)]: _checked(v, what) for k, v in value.items()})
+        return RawTable({SPLITS[str(k)]: _checked(v, what) for k, v in value.items()})
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise UserError(f"{expected}, got {type(value).__name__}")
     if all(isinstance(item, pd.DataFrame) for item in value):
@@ -240,7 +240,7 @@ def _tfds(name: str) -> RawTable:
     builder = sources.tfds_builder(name, EXAMPLES["tfds"])
     import tensorflow_datasets as tfds
 
-    splits = [(split, PARTS[split]) for split in builder.info.splits if split in PARTS]
+    splits = [(split, SPLITS[split]) for split in builder.info.splits if split in SPLITS]
     try:
         parts = {part: tfds.as_dataframe(builder.as_dataset(split=split)) for split, part in splits}
     except Exception as error:
@@ -280,7 +280,7 @@ def from_stdin() -> RawTable:
         frame = read_csv(io.StringIO(sys.stdin.read()), None, raw)
     except Exception as error:
         raise UserError(f"standard input cannot be read as CSV: {one_line(error)}") from None
-    raw.parts["all"] = _checked(frame, "standard input", numbered=True)
+    raw.splits["all"] = _checked(frame, "standard input", numbered=True)
     return raw
 
 

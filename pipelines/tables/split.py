@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.core.errors import UserError
-from pipelines.data.sources import PARTS
+from pipelines.data.sources import SPLITS
 from pipelines.data.split import stratified
 from pipelines.tables import values as table_values
 from pipelines.tables.config import TableDataConfig
@@ -54,7 +54,7 @@ def split(
         UserError: A column cannot be split by, a part is empty, or a class is not in the training part.
     """
     origin = "train" if "train" in values else "all"
-    frame = raw.parts[origin]
+    frame = raw.splits[origin]
     spread = strata(values[origin], target)
     time = moments(frame[config.time_column]) if config.time_column is not None else None
 
@@ -72,9 +72,9 @@ def split(
     if time is not None and np.isinf(time).any():
         notes.append(f"{int(np.isinf(time).sum())} rows without {config.time_column} count as the oldest")
     rest = np.arange(len(frame))
-    index: Index = {part: (part, np.arange(len(raw.parts[part]))) for part in raw.parts}
+    index: Index = {part: (part, np.arange(len(raw.splits[part]))) for part in raw.splits}
     if config.split_column is not None and origin == "all":
-        said = frame[config.split_column].astype(str).str.strip().str.lower().map(PARTS)
+        said = frame[config.split_column].astype(str).str.strip().str.lower().map(SPLITS)
         if said.isna().any():
             strange = frame[config.split_column][said.isna()].iloc[0]
             raise UserError(f"data.split_column {config.split_column}: expected train, val or test, got {strange!r}")
@@ -136,7 +136,7 @@ def keys(
     A row without a group is one of its own.
     """
     if config.group_column is not None:
-        groups = table_values.texts(raw.parts[origin][config.group_column].iloc[among])
+        groups = table_values.texts(raw.splits[origin][config.group_column].iloc[among])
         return [group if group is not None else int(i) for i, group in zip(among, groups, strict=True)]
     return [hashes[origin][i] for i in among]
 
@@ -146,7 +146,7 @@ def _torn(raw: RawTable, config: TableDataConfig, index: Index) -> list[str]:
     if config.group_column is None:
         return []
     found = {
-        part: set(table_values.texts(raw.parts[origin][config.group_column].iloc[chosen]).dropna())
+        part: set(table_values.texts(raw.splits[origin][config.group_column].iloc[chosen]).dropna())
         for part, (origin, chosen) in index.items()
     }
     pairs = (("train", "val"), ("train", "test"), ("val", "test"))

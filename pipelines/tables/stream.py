@@ -67,11 +67,11 @@ def load_large(config: TableDataConfig, *, seed: int) -> TableParts:
     part_of, total = _parts(path, config, seed)
     raw = RawTable({"train": _no_rows(path)})
     columns = target_columns(raw, config)
-    check_drop(config, raw.parts["train"])
+    check_drop(config, raw.splits["train"])
     away = {*columns, *config.drop, config.duration}
     needed = [*columns, *([config.duration] if config.duration else [])]
-    if needed[-1] not in raw.parts["train"]:
-        listed = types.listed(raw.parts["train"])
+    if needed[-1] not in raw.splits["train"]:
+        listed = types.listed(raw.splits["train"])
         raise UserError(f"data.source {config.source} has no column {needed[-1]!r}; it has {listed}")
     by_class = columns[0] if len(columns) == 1 and config.problem in ("auto", "classes") else None
     known = _sample(path, part_of, seed, by_class).dropna(subset=needed)

@@ -107,7 +107,7 @@ def target_columns(raw: RawTable, config: TableDataConfig) -> list[str]:
     Raises:
         UserError: There is no such column.
     """
-    frame = next(iter(raw.parts.values()))
+    frame = next(iter(raw.splits.values()))
     if config.target is None and raw.target is not None:
         return [raw.target]
     found = named_targets(list(frame), config)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.data import sources
 
-PARTS = {**sources.PARTS, "devel": "val", "testa": "val", "testb": "test"}
+SPLITS = {**sources.SPLITS, "devel": "val", "testa": "val", "testb": "test"}
 SUFFIXES = (".conll", ".conll2002", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".txt", ".tsv")
 TAG = re.compile(r"O|[BIESLUM]-.+")
 
@@ -21,7 +21,7 @@ Line = tuple[int, str | None]
 def has_columns(path: Path) -> bool:
     """Whether a file has columns by its name; those of CoNLL-2003 are named eng.train, eng.testa and eng.testb."""
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES or suffix[1:] in PARTS
+    return suffix in SUFFIXES or suffix[1:] in SPLITS
 
 
 def shown(name: str) -> str:

@@ -98,7 +98,7 @@ def load_test_tags(config: TagsDataConfig, types: Sequence[str]) -> TagParts:
     from pipelines.core.errors import UserError
 
     raw = _load(config)
-    chosen = raw.parts.get("test") or [s for part in raw.parts.values() for s in part]
+    chosen = raw.splits.get("test") or [s for part in raw.splits.values() for s in part]
     if not chosen:
         raise UserError(f"data {config.source} has no usable sentence")
     return TagParts(chosen, chosen, chosen, tuple(types), _summary(raw, {"test": chosen}, types))
@@ -120,14 +120,14 @@ def _split(raw: Raw, config: TagsDataConfig, seed: int) -> dict[str, list[Senten
 
     from pipelines.data.split import stratified
 
-    frequency = Counter(kind for part in raw.parts.values() for s in part for _, _, kind in s.spans)
+    frequency = Counter(kind for part in raw.splits.values() for s in part for _, _, kind in s.spans)
     rank = {kind: i for i, (kind, _) in enumerate(frequency.most_common(), start=1)}
-    rest = raw.parts.get("train", raw.parts.get("all", []))
+    rest = raw.splits.get("train", raw.splits.get("all", []))
     total = len(rest)
     made: dict[str, list[Sentence]] = {}
     for part, fraction, salt in (("test", config.test_fraction, 1), ("val", config.val_fraction, 2)):
-        if part in raw.parts:
-            made[part] = raw.parts[part]
+        if part in raw.splits:
+            made[part] = raw.splits[part]
             continue
         labels = np.array([max((rank[kind] for _, _, kind in s.spans), default=0) for s in rest], np.int64)
         # The fraction is of all sentences, also for the part that is cut second.

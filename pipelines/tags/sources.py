@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import UserError
 from pipelines.data import sources
-from pipelines.tags.columns import PARTS, shown
+from pipelines.tags.columns import SPLITS, shown
 from pipelines.tags.files import TAGS, Raw, Sentence, is_known, read_file, rows_to_sentences
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def load(config: TagsDataConfig, source: str) -> Raw:
         UserError: It is unknown, missing or not what it must be.
     """
     raw = Raw({})
-    raw.parts = sources.read(
+    raw.splits = sources.read(
         source,
         named={"sample": lambda: {"all": read_file(_sample(), config, raw)}},
         kinds={"tfds": lambda name: _tfds(name, config, raw)},
@@ -47,13 +47,13 @@ def _from_value(value: Any, what: str, config: TagsDataConfig, raw: Raw) -> dict
     """What a user's function may return: a list of rows, or a dictionary of such by part."""
     parts: dict[str, list[Sentence]] = {}
     for part, rows in (value if isinstance(value, dict) else {"all": value}).items():
-        if (part != "all" and part not in PARTS) or not isinstance(rows, (list, tuple)):
+        if (part != "all" and part not in SPLITS) or not isinstance(rows, (list, tuple)):
             raise UserError(
                 f"data.source {what} must give a list of rows, or a dict of such by train, val and test; got "
                 f"{part!r}: {type(rows).__name__}"
             )
         numbered = ((f"{what}[{i}]", row) for i, row in enumerate(rows))
-        parts.setdefault(PARTS.get(part, part), []).extend(rows_to_sentences(numbered, config, raw))
+        parts.setdefault(SPLITS.get(part, part), []).extend(rows_to_sentences(numbered, config, raw))
     return parts
 
 
@@ -75,7 +75,7 @@ def _folder(root: Path, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sent
     files = sorted(p for p in root.iterdir() if p.is_file() and not p.name.startswith(".") and is_known(p))
     for path in files:
         # en_ewt-ud-train.iob2, eng.testa
-        part = next((PARTS[word] for word in re.split(r"[\W_]+", path.name.lower()) if word in PARTS), None)
+        part = next((SPLITS[word] for word in re.split(r"[\W_]+", path.name.lower()) if word in SPLITS), None)
         if part is None:
             raw.notes.append(f"{shown(path.name)} is left out: its name says neither train, valid nor test")
             continue
@@ -97,7 +97,7 @@ def _tfds(name: str, config: TagsDataConfig, raw: Raw) -> dict[str, list[Sentenc
     names = getattr(getattr(features.get(key), "feature", None), "names", None)
     if "tokens" not in features or not names:
         raise UserError(f"data.source tfds:{name} has no tokens with named tags; it has {', '.join(features)}")
-    splits = sources.tfds_splits(builder, name, PARTS)
+    splits = sources.tfds_splits(builder, name, SPLITS)
     left_out = [split for split in builder.info.splits if split not in dict(splits)]
     raw.notes += [f"the part {split} of tfds:{name} is left out" for split in left_out]
     parts: dict[str, list[Sentence]] = {}

@@ -92,13 +92,13 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     from pipelines.data.labels import natural
 
     raw = _load(config)
-    named = {x for p in raw.parts.values() for label in p.labels for x in (label if raw.several else [label])}
+    named = {x for p in raw.splits.values() for label in p.labels for x in (label if raw.several else [label])}
     classes = raw.classes or tuple(sorted(named, key=natural))
     sources.check_classes(raw, classes, config.source, "texts", fewest=1 if raw.several else 2)
-    labels = {name: numbers(part.labels, classes, raw.several) for name, part in raw.parts.items()}
+    labels = {name: numbers(part.labels, classes, raw.several) for name, part in raw.splits.items()}
     notes = list(raw.notes)
-    everything = [(name, i) for name, part in raw.parts.items() for i in range(len(part.texts))]
-    texts = [raw.parts[name].texts[i] for name, i in everything]
+    everything = [(name, i) for name, part in raw.splits.items() for i in range(len(part.texts))]
+    texts = [raw.splits[name].texts[i] for name, i in everything]
     links = near_duplicates.pairs(texts, config.near_duplicates or 1.0)
     keys = _keys(raw, everything, near_duplicates.groups(len(texts), links), notes)
     strata = {name: _strata(value, labels) for name, value in labels.items()}
@@ -110,7 +110,7 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     for part, (origin, chosen) in index.items():
         if not len(chosen):
             raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few texts")
-        of = raw.parts[origin]
+        of = raw.splits[origin]
         parts[part] = Part([of.texts[i] for i in chosen], labels[origin][chosen], [of.names[i] for i in chosen])
     trained = counts_of(parts["train"], classes)
     absent = [name for name in classes if counts_of(parts["test"], classes)[name] and not trained[name]]
@@ -151,7 +151,7 @@ def load_test_texts(config: TextDataConfig, spec: Mapping[str, Any]) -> TextPart
     from pipelines.core.errors import UserError
 
     raw = _load(config)
-    chosen = [raw.parts["test"]] if "test" in raw.parts else list(raw.parts.values())
+    chosen = [raw.splits["test"]] if "test" in raw.splits else list(raw.splits.values())
     texts, names = [t for p in chosen for t in p.texts], [n for p in chosen for n in p.names]
     labels = [label for p in chosen for label in p.labels]
     classes, several = tuple(spec["classes"]), bool(spec["several"])
@@ -205,13 +205,13 @@ def _strata(labels: np.ndarray, every: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _keys(raw: Raw, everything: list[tuple[str, int]], linked: list[int], notes: list[str]) -> dict[str, list[Any]]:
-    keys: dict[str, list[Any]] = {name: list(part.groups or []) for name, part in raw.parts.items()}
+    keys: dict[str, list[Any]] = {name: list(part.groups or []) for name, part in raw.splits.items()}
     for (name, _), group in zip(everything, linked, strict=True):
-        if raw.parts[name].groups is None:
+        if raw.splits[name].groups is None:
             keys[name].append(group)
-    origin = "train" if "train" in raw.parts else "all"
+    origin = "train" if "train" in raw.splits else "all"
     copies = len(keys[origin]) - len(set(keys[origin]))
-    if copies and raw.parts[origin].groups is None and {"val", "test"} - set(raw.parts):
+    if copies and raw.splits[origin].groups is None and {"val", "test"} - set(raw.splits):
         notes.append(f"{copies} texts are nearly the same as others and stay in one part with them")
     return keys
 

@@ -90,7 +90,7 @@ def _table(path: Path, config: TextDataConfig) -> Raw:
         if several is None and not _missing(value):
             several = isinstance(value, list)
         labels = _labels(value, config.label_separator, bool(several))
-        part = sources.PARTS.get(str(row.get(split, "")).strip().lower()) if split else "all"
+        part = sources.SPLITS.get(str(row.get(split, "")).strip().lower()) if split else "all"
         reason = fault(row.get(text))
         if reason is None and isinstance(labels, str):
             reason = labels
@@ -99,16 +99,16 @@ def _table(path: Path, config: TextDataConfig) -> Raw:
         if reason is not None or part is None:
             raw.skipped.append((name, reason or ""))
             continue
-        rows = raw.parts.setdefault(part, RawPart(groups=[] if group else None))
+        rows = raw.splits.setdefault(part, RawPart(groups=[] if group else None))
         rows.texts.append(row[text])
         rows.labels.append(labels if several else labels[0])
         rows.names.append(name)
         if group and rows.groups is not None:
             rows.groups.append(row.get(group))
-    if not raw.parts:
+    if not raw.splits:
         reasons = f"; {raw.skipped[0][0]}: {raw.skipped[0][1]}" if raw.skipped else ""
         raise UserError(f"data.source {path} has no row with a text and a label{reasons}")
-    if columns and columns[2] and "train" not in raw.parts:
+    if columns and columns[2] and "train" not in raw.splits:
         raise UserError(f"data.source {path}: column {columns[2]!r} names no row train")
     raw.several = bool(several)
     return raw
@@ -125,7 +125,7 @@ def _columns(names: list[str], config: TextDataConfig, path: Path) -> tuple[str,
             )
     assert text is not None
     assert label is not None
-    split = sources.choose(names, config.split_column, sources.SPLIT_NAMES, "split_column", path)
+    split = sources.choose(names, config.split_column, sources.SPLIT_COLUMNS, "split_column", path)
     return text, label, split, sources.choose(names, config.group_column, (), "group_column", path)
 
 
@@ -154,8 +154,8 @@ def _labels(value: Any, separator: str | None, several: bool) -> list[str] | str
 
 def _folder(root: Path) -> Raw:
     raw = Raw({})
-    for part, folder in sources.part_folders(root).items():
-        raw.parts[part] = _class_folders(folder, root, raw)
+    for part, folder in sources.split_folders(root).items():
+        raw.splits[part] = _class_folders(folder, root, raw)
     return raw
 
 
@@ -197,7 +197,7 @@ def _from_pairs(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str
             raise UserError(f"{what}: {len(texts)} texts, but {len(labels)} labels")
         if not texts:
             raise UserError(f"{what}: the part {part!r} is empty")
-        rows = raw.parts.setdefault(part, RawPart())
+        rows = raw.splits.setdefault(part, RawPart())
         for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
             name = f"{what}[{part}][{number}]"
             text = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
@@ -236,7 +236,9 @@ def _from_value(value: Any, what: str) -> Raw:
     """What a user's function may return: (texts, labels), pairs of these for the parts, or a dictionary of pairs."""
     expected = f"data.source {what} must return (texts, labels), (train, test) pairs of these, or a dict of parts"
     # Two texts with two labels are a pair of pairs as well.
-    parts = sources.pairs_by_part(value, expected, lambda pairs: not any(isinstance(x, (str, bytes)) for x, _ in pairs))
+    parts = sources.pairs_by_split(
+        value, expected, lambda pairs: not any(isinstance(x, (str, bytes)) for x, _ in pairs)
+    )
     if any(isinstance(x, (str, bytes)) or not isinstance(x, Iterable) for x in parts.get("all", ())):
         raise UserError(f"{expected}, got a {type(value).__name__} of {len(value)}")
     return _from_pairs(parts, what)

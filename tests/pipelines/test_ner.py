@@ -117,7 +117,7 @@ def test_predict_writes_columns_that_train_reads(trained, tmp_path):
     from pipelines.tags.sources import load
 
     raw = load(TagsDataConfig(str(tmp_path / "out.conll")), str(tmp_path / "out.conll"))
-    assert [s.spans for s in raw.parts["all"]] == [
+    assert [s.spans for s in raw.splits["all"]] == [
         ((0, 1, "person"), (2, 3, "town")), ((0, 1, "person"), (2, 4, "town")),
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from callbacks.figures import roc_curves
 from pipelines.engine import figures
 from pipelines.engine.classes.scores import Classification, classification
-from pipelines.engine.report import Assessment, Block, Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Assessment, Block, Figure, Headline, Section, Table, Text
 from pipelines.metrics import title
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def scores(result: Classification) -> Section:
             Table(("score", "value", "95 % interval"), table, f"{len(result.labels):,} test samples; the intervals are "
                   f"bootstrapped from {result.resamples:,} resamples of them."),
             Table(("class", "precision", "recall", "F1", "samples"), per_class, "By class."),
-            Picture("confusion_matrix", figures.confusion_matrix(result.confusion, result.classes),
+            Figure("confusion_matrix", figures.confusion_matrix(result.confusion, result.classes),
                     "Rows are the true classes, columns the predicted ones, numbers the samples.", "Confusion matrix"),
-            Picture("reliability", figures.reliability_diagram(result.reliability),
+            Figure("reliability", figures.reliability_diagram(result.reliability),
                     "Bars on the diagonal: a confidence of 90 % is right nine times in ten.", "Reliability diagram"),
-            Picture("roc", roc_curves(result.labels, result.probabilities, result.classes),
+            Figure("roc", roc_curves(result.labels, result.probabilities, result.classes),
                     "Each class against the rest; of many classes, those told apart worst. The larger the area under "
                     "a curve, the better.", "ROC curves"),
         ],

@@ -16,7 +16,7 @@ from pipelines.engine import figures
 from pipelines.engine.calibration import Reliability, reliability
 from pipelines.engine.classes.classification import Show, about, shown
 from pipelines.engine.classes.scores import BINS
-from pipelines.engine.report import Assessment, Block, Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Assessment, Block, Figure, Headline, Section, Table, Text
 from pipelines.metrics import Estimate, bootstrap, title
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _scores(result: MultiLabel) -> Section:
         f"{len(result.targets):,} test samples; a label is given where its chance is above one half. Subset accuracy "
         "is the share of samples with all labels right, Hamming loss that of wrong decisions for or against a label."
     )
-    diagram = Picture(
+    diagram = Figure(
         "reliability", figures.reliability_diagram(result.reliability),
         "All decisions for or against a label. Bars on the diagonal: a confidence of 90 % is right nine times in ten.",
         "Reliability diagram",

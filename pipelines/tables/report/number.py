@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.classes import classification
-from pipelines.engine.report import Assessment, Headline, Picture, Section, Table, Text
+from pipelines.engine.report import Assessment, Figure, Headline, Section, Table, Text
 from pipelines.metrics import Estimate, bootstrap, title
 from pipelines.tables.predict import answers, numbers
 from pipelines.tables.report import linear as table_linear
@@ -52,7 +52,7 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
                       f"{len(part):,} test rows; 95 % intervals from resamples of {drawn(config, groups)}."),
                 Text(f"{name} lies within {half:.4g} of the prediction in {covered} of the test rows; "
                      f"{learned['coverage']:.0%} were wanted."),
-                Picture(f"scatter{suffix}", figures.scatter(said, true, ends), "The nearer to the line, the better.",
+                Figure(f"scatter{suffix}", figures.scatter(said, true, ends), "The nearer to the line, the better.",
                         "Predicted against true values"),
             ])
         )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.classes import classification
-from pipelines.engine.report import Assessment, Headline, Picture, Section, Table
+from pipelines.engine.report import Assessment, Figure, Headline, Section, Table
 from pipelines.metrics import resample_indices, signed
 from pipelines.tables.predict import answers
 from pipelines.tables.report import linear as table_linear
@@ -58,10 +58,10 @@ def assess(config: TableConfig, data: TableParts, model: Any, learned: Mapping[s
                   f"{len(time):,} test rows, {int(event.sum()):,} events; 95 % intervals from {resamples} resamples of "
                   f"{drawn(config, groups)}. The linear model is Cox's on the same columns and rows. The C-index is "
                   "the share of comparable pairs of rows where the higher risk has the earlier event; chance is 0.5."),
-            Picture("risk_groups", figure,
+            Figure("risk_groups", figure,
                     "Observed (Kaplan-Meier) in three groups of test rows of equal size by predicted risk.",
                     "Survival by group"),
-            Picture("survival", figures.lines(mean, str(target.duration), "share without the event", low=0),
+            Figure("survival", figures.lines(mean, str(target.duration), "share without the event", low=0),
                     "The mean of the predicted curves should lie on what was observed.",
                     "Predicted and observed survival"),
         ]),

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.engine import figures
 from pipelines.engine.calibration import reliability_of_positive
-from pipelines.engine.report import Picture, Section, Table, Text
+from pipelines.engine.report import Figure, Section, Table, Text
 from pipelines.metrics import Estimate, signed, title
 from pipelines.tables.report import costs as table_costs
 from pipelines.tables.report.sections import share
@@ -83,7 +83,7 @@ def decision(config: TableConfig, result: Classification, costs: np.ndarray, mad
         "Decision",
         [Text(text), *table_costs.tables(result, costs, made),
          Table(("at the threshold", "value and 95 % interval"), rates),
-         Picture("cost", figure, "Mean cost of a test row at each threshold.", "Cost against threshold")],
+         Figure("cost", figure, "Mean cost of a test row at each threshold.", "Cost against threshold")],
     )  # fmt: skip
 
 
@@ -99,9 +99,9 @@ def gain(labels: np.ndarray, p: np.ndarray) -> Section:
     return Section(
         "Gain and lift",
         [
-            Picture("gain", figures.lines(curves, "share of rows, highest risk first", "share of the positives", low=0),
+            Figure("gain", figures.lines(curves, "share of rows, highest risk first", "share of the positives", low=0),
                     "How many of the positives are among the rows of highest risk.", "Gain chart"),
-            Picture("lift", figures.lines({"lift": (grid, lift)}, "share of rows, highest risk first", "lift", low=0),
+            Figure("lift", figures.lines({"lift": (grid, lift)}, "share of rows, highest risk first", "lift", low=0),
                     "How many times more positives these rows hold than as many drawn at random.", "Lift chart"),
             Table(("rows taken", "positives found", "lift"), tenths),
         ],
@@ -121,13 +121,13 @@ def clinical(config: TableConfig, labels: np.ndarray, p: np.ndarray, groups: np.
     figure = figures.lines(curves, "threshold probability", "net benefit", low=-0.05)
     return Section(
         "Decision curve",
-        [Picture("decision_curve", figure, "Net benefit: true positives, less the false ones weighed by the odds of "
+        [Figure("decision_curve", figure, "Net benefit: true positives, less the false ones weighed by the odds of "
                  "the threshold. A model is of use where it lies above both other lines (Vickers & Elkin, 2006). The "
                  "ends are those of the 95 % interval at each threshold.", "Decision curve")],
     )  # fmt: skip
 
 
-def calibration(labels: np.ndarray, p: np.ndarray, positive: str) -> Picture:
+def calibration(labels: np.ndarray, p: np.ndarray, positive: str) -> Figure:
     """How often the positive class came true at each probability of it: what is read off a prediction."""
     bins = reliability_of_positive(labels, p)
     figure = figures.reliability_diagram(bins)
@@ -138,4 +138,4 @@ def calibration(labels: np.ndarray, p: np.ndarray, positive: str) -> Picture:
             text.set_text(f"share of {positive}")
     lower.set(xlabel=f"probability of {positive}", ylabel="rows")
     caption = f"Bars on the diagonal: of the rows with a probability of 90 % nine in ten are {positive}."
-    return Picture("reliability", figure, caption, "Reliability diagram")
+    return Figure("reliability", figure, caption, "Reliability diagram")

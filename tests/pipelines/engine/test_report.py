@@ -8,7 +8,7 @@ import pytest
 from pipelines.data.summary import DataSummary
 from pipelines.engine import figures
 from pipelines.engine.classes.classification import about
-from pipelines.engine.report import Details, Headline, Picture, Section, Table, Text, save_figures, write_report
+from pipelines.engine.report import Details, Figure, Headline, Section, Table, Text, save_figures, write_report
 from pipelines.metrics import signed
 
 
@@ -20,7 +20,7 @@ def test_report_is_self_contained_and_escaped(tmp_path):
             [
                 Text("<b>x</b>"),
                 Table(("name", "n"), [("<script>alert(1)</script>", "1")]),
-                Picture("confusion", figure, "caption", 'alt "quoted"'),
+                Figure("confusion", figure, "caption", 'alt "quoted"'),
                 Details("more", "a: <1>"),
             ],
         )

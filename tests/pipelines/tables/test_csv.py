@@ -27,7 +27,7 @@ from pipelines.tables.sources import from_stdin, read_file
 def test_rows_keep_their_numbers(tmp_path, monkeypatch, text, rows, skipped):
     (tmp_path / "t.csv").write_text(text)
     raw = read_file(tmp_path / "t.csv")
-    frame = raw.parts["all"].iloc[:, :2]
+    frame = raw.splits["all"].iloc[:, :2]
     frame = frame.astype(object).where(frame.notna(), None)
     assert dict(zip(frame.index, frame.itertuples(index=False, name=None), strict=True)) == rows
     assert [(name, int(fault.split()[0])) for name, fault in raw.skipped] == skipped
@@ -47,10 +47,10 @@ def test_a_class_may_be_called_none(tmp_path, cells, column, note):
     pd.DataFrame({"x": ["none", "1", "2", "-"], "grade": cells}).to_csv(path, index=False)
     for target in ("grade", "grade,x"):
         raw = read_file(path, TableDataConfig(target=target))
-        got = raw.parts["all"]["grade"]
+        got = raw.splits["all"]["grade"]
         assert got.astype(object).where(got.notna(), None).tolist() == column
         assert bool(raw.notes) == note
-        assert raw.parts["all"]["x"].isna().tolist() == [True, False, False, True]
+        assert raw.splits["all"]["x"].isna().tolist() == [True, False, False, True]
     assert read_file(path).parts["all"]["grade"].isna().any()
 
 

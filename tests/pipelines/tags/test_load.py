@@ -42,14 +42,14 @@ def load(config):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_schemes_are_found_out_and_read_alike(tmp_path, scheme):
     raw = load(write(tmp_path / "a.conll", columns(SCHEMES[scheme])))
-    assert raw.parts["all"][0].spans == SPANS
+    assert raw.splits["all"][0].spans == SPANS
     assert raw.notes == [f"a.conll: its tags are {'BIOES' if scheme == 'BILOU' else scheme}"]
 
 
 def test_mixed_schemes_lose_nothing_and_are_said(tmp_path):
     mixed = "\n".join(columns(SCHEMES[scheme]) for scheme in ("BIO", "BIO", "IOB1"))
     raw = load(write(tmp_path / "a.conll", mixed))
-    assert [s.spans for s in raw.parts["all"]] == [SPANS] * 3
+    assert [s.spans for s in raw.splits["all"]] == [SPANS] * 3
     assert "mostly BIO, but 3 entities break its rules, the first in a.conll:21" in raw.notes[0]
 
 
@@ -71,7 +71,7 @@ def test_broken_lines_take_their_sentence_with_them_and_are_named(tmp_path):
     with open(config.source, "ab") as file:
         file.write(b"\nok O\n\xff\xfe O\n\n" + "şehir B-x\n".encode())
     raw = load(config)
-    assert [s.tokens[0] for s in raw.parts["all"]] == ["w0", "w0", "w0", "şehir"]
+    assert [s.tokens[0] for s in raw.splits["all"]] == ["w0", "w0", "w0", "şehir"]
     assert raw.skipped == [
         ("a.conll:4", "line 5 has 1 columns, the others 2"),
         ("a.conll:11", "line 12 has 'Bx', which is no tag (O, B-TYPE ...)"),
@@ -92,7 +92,7 @@ def test_rows_with_spans_keep_their_places(tmp_path):
     ]
     config = write(tmp_path / "a.jsonl", "\n".join(json.dumps(row) for row in rows))
     raw = load(config)
-    found = [(s.text[s.offsets[b][0] : s.offsets[e - 1][1]], kind) for s in raw.parts["all"] for b, e, kind in s.spans]
+    found = [(s.text[s.offsets[b][0] : s.offsets[e - 1][1]], kind) for s in raw.splits["all"] for b, e, kind in s.spans]
     # The first annotation ends inside of a word, which is cut there.
     assert found == [("Ada Lovelace", "person"), ("São Paulo", "place"), ("Ada Lovelace-Byron", "person"), ("Ada", "person")]  # fmt: skip
     assert not raw.skipped
@@ -118,7 +118,7 @@ BROKEN_ROWS = {
 @pytest.mark.parametrize("row", BROKEN_ROWS, ids=range(len(BROKEN_ROWS)))
 def test_broken_rows_are_named(tmp_path, row):
     raw = load(write(tmp_path / "a.jsonl", f'{{"text": "Ada", "entities": [[0, 3, "p"]]}}\n{row}\n'))
-    assert len(raw.parts["all"]) == 1
+    assert len(raw.splits["all"]) == 1
     ((name, reason),) = raw.skipped
     assert name == "a.jsonl:2"
     assert BROKEN_ROWS[row] in reason
@@ -132,7 +132,7 @@ def test_own_functions_and_docbin(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     raw = load(TagsDataConfig("own_tags:load"))
-    assert {part: [s.spans for s in rows] for part, rows in raw.parts.items()} == {
+    assert {part: [s.spans for s in rows] for part, rows in raw.splits.items()} == {
         "train": [((0, 1, "p"),)],
         "test": [((0, 1, "p"),)],
     }
@@ -158,12 +158,12 @@ def test_folder_split_limit_and_long_sentences(tmp_path):
     assert any("notes.txt is left out" in note for note in data.summary.notes)
     tags = " ".join(["O"] * 6 + ["B-x"] + ["I-x"] * 4 + ["O"] * 20)
     raw = load(TagsDataConfig(write(tmp_path / "long.conll", columns(tags)).source, max_tokens=8))
-    assert [len(s.offsets) for s in raw.parts["all"]] == [6, 8, 8, 8, 1]
-    assert [s.spans for s in raw.parts["all"]][:2] == [(), ((0, 5, "x"),)]
+    assert [len(s.offsets) for s in raw.splits["all"]] == [6, 8, 8, 8, 1]
+    assert [s.spans for s in raw.splits["all"]][:2] == [(), ((0, 5, "x"),)]
     assert raw.notes == ["long.conll: its tags are BIO"]
     config = write(tmp_path / "longer.conll", columns("O B-x " + "I-x " * 19))
     raw = load(TagsDataConfig(config.source, max_tokens=8))
-    assert [s.spans for s in raw.parts["all"]] == [(), ((0, 8, "x"),), (), ()]
+    assert [s.spans for s in raw.splits["all"]] == [(), ((0, 8, "x"),), (), ()]
     assert raw.notes[-1].startswith("1 entities have more than data.max_tokens = 8 words")
 
 
@@ -180,7 +180,7 @@ def test_parts_are_found_anywhere_in_the_names(tmp_path, names):
     (tmp_path / "._train.conll").write_bytes(b"\0\xff")  # as macOS leaves them
     (tmp_path / "train.md").write_text("# Notes")
     raw = load(TagsDataConfig(str(tmp_path)))
-    assert {part: [s.tokens[0] for s in rows] for part, rows in raw.parts.items()} == {
+    assert {part: [s.tokens[0] for s in rows] for part, rows in raw.splits.items()} == {
         part: [name] for part, name in zip(("train", "val", "test"), names, strict=True)
     }
     assert not raw.skipped
@@ -204,7 +204,7 @@ def test_tfds_gives_tokens_with_named_tags(monkeypatch):
     monkeypatch.setattr(sources, "tfds_builder", lambda name, example: builder)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(as_numpy=lambda rows: rows))
     raw = load(TagsDataConfig("tfds:conll2003"))
-    assert {part: [(s.text, s.spans) for s in found] for part, found in raw.parts.items()} == {
+    assert {part: [(s.text, s.spans) for s in found] for part, found in raw.splits.items()} == {
         "train": [("Ada ran", ((0, 1, "p"),))], "val": [("Zoë", ((0, 1, "p"),))],
         "test": [("in Rome Italy", ((1, 3, "q"),))],
     }  # fmt: skip

@@ -223,8 +223,8 @@ def test_keras_imdb_is_put_into_words(monkeypatch):
     monkeypatch.setattr(keras.datasets.imdb, "load_data", lambda: ((train, [1, 0] * 10), (train[:2], [1, 0])))
     monkeypatch.setattr(keras.datasets.imdb, "get_word_index", lambda: {"good": 1, "film": 2})
     raw = text_sources.load(TextDataConfig(source="keras:imdb"), "keras:imdb")
-    assert raw.parts["test"].texts == ["good film", "film good"]
-    assert raw.parts["test"].labels == ["positive", "negative"]
+    assert raw.splits["test"].texts == ["good film", "film good"]
+    assert raw.splits["test"].labels == ["positive", "negative"]
 
 
 def test_sample_is_the_reviews():
