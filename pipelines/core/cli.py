@@ -15,6 +15,13 @@ from pipelines.core.errors import UserError
 # A group of options may be named alone: `--data photos/` is `--data.source photos/`.
 MAIN_OPTIONS = ("source", "name", "builder")
 
+# What `--help` shows, where the task has it; `--help_all` shows every option.
+COMMON_OPTIONS = (
+    "data.source", "data.target", "data.limit", "model.builder", "model.name", "fit.epochs", "fit.batch_size",
+    "optimizer.name", "optimizer.learning_rate", "early_stopping.patience", "run.name", "run.out", "run.seed",
+    "run.init_from",
+)  # fmt: skip
+
 C = TypeVar("C")
 
 
@@ -33,7 +40,6 @@ def train_parser(config: type, prog: str, description: str, verbs: str) -> Any:
         prog=prog,
         usage=f"{prog}{f' [{verbs}]' if verbs else ''} [options]",
         description=description,
-        epilog="Without a verb it trains; `VERB --help` tells what another verb takes." if verbs else None,
         exit_on_error=False,
         allow_abbrev=False,
         formatter_class=_Formatter,
@@ -41,21 +47,24 @@ def train_parser(config: type, prog: str, description: str, verbs: str) -> Any:
     parser.add_argument(
         "--config",
         action=jsonargparse.ActionConfigFile,
-        help="YAML file of options; options after it win. Every run keeps its own as config.yaml.",
+        help="YAML file with options; options that follow it on the command line win. Each run saves a config.yaml.",
     )
     parser.add_argument(
         "--resume",
         metavar="DIR",
-        help="Continue the interrupted run in this directory as if it had not been interrupted.",
+        help="Continue the interrupted run in this directory, as if it had not been interrupted.",
     )
+    parser.add_argument("--help_all", action="help", help="Show all options, and exit.")
     parser.add_class_arguments(config, None)
     names = option_names(config)
     for action in parser._actions:
         if action.dest == "print_config":
-            action.help = "Print all options as YAML, as --config takes them; `=skip_default` leaves out the defaults."
+            action.help = "Print all options as YAML for --config, and exit; `=skip_default` omits the defaults."
+        elif action.dest == "help":
+            action.help = "Show the most used options, and exit."
         elif action.help == _GROUP_FILE:
             main = _full_name(action.dest, names)
-            action.help = f"The same as --{main}." if main in names else "YAML file of the options of this group."
+            action.help = f"Same as --{main}." if main in names else "YAML file of the options of this group."
             action.metavar = main.rpartition(".")[2].upper() if main in names else "FILE"
     return parser
 
@@ -64,7 +73,7 @@ _GROUP_FILE = "Path to a configuration file."  # what jsonargparse says of each 
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """The lines of examples stay lines; options have the value that they take when they are not given."""
+    """Keeps the line breaks of the description, and adds the default value to the help of each option."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=min(110, max(70, _columns())))
@@ -83,28 +92,76 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return f"{text} (default: {shown})".replace("%", "%%")
 
 
+def short_help(config: type, prog: str, description: str, verbs: Sequence[str]) -> str:
+    """What `--help` prints: usage, examples and the options that people use most, in their short forms."""
+    whole = train_parser(config, prog, description, "|".join(verbs))
+    names = option_names(config)
+    actions = {action.dest: action for action in whole._actions}
+    parser = argparse.ArgumentParser(
+        prog=prog, usage=whole.usage, description=description, add_help=False, formatter_class=_Formatter
+    )
+    if verbs:
+        text = "train is the default. `VERB --help` shows what another verb takes."
+        parser.add_argument_group("verbs", f"{', '.join(verbs)}\n{text}")
+    group = parser.add_argument_group("the most used options")
+    for name in COMMON_OPTIONS:
+        if name not in names:
+            continue
+        action = actions[name]
+        metavar = action.metavar or ("{" + ",".join(action.choices) + "}" if action.choices else None)
+        group.add_argument(
+            f"--{_shortest(name, names)}", dest=name, default=action.default, help=action.help, metavar=metavar
+        )
+    general = parser.add_argument_group("configuration")
+    for name in ("config", "print_config", "resume", "help_all"):
+        flag = [flag for flag in actions[name].option_strings if flag.startswith("--")]
+        keywords: dict[str, Any] = {"metavar": "FILE" if name == "config" else "DIR"}
+        if name not in ("config", "resume"):
+            keywords = {"action": "store_true"}
+        general.add_argument(*flag, help=actions[name].help, **keywords)
+    return parser.format_help()
+
+
+def _shortest(name: str, names: Sequence[str]) -> str:
+    """The shortest form of an option that stands for it alone: `data` for data.source, `epochs` for fit.epochs."""
+    group, _, leaf = name.rpartition(".")
+    for short in (group, leaf):
+        try:
+            if short and _full_name(short, names) == name:
+                return short
+        except UserError:
+            continue
+    return name
+
+
 def _columns() -> int:
     import shutil
 
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def parse_train(config: type[C], prog: str, description: str, verbs: str, argv: Sequence[str]) -> tuple[C, str | None]:
+def parse_train(
+    config: type[C], prog: str, description: str, verbs: Sequence[str], argv: Sequence[str]
+) -> tuple[C, str | None]:
     """Options of `train`: the configuration, and the run directory to resume.
 
     Raises:
-        UserError: An option is unknown, or a value is not what it must be.
-        SystemExit: After `--help` or `--print_config`, with status 0.
+        UserError: An option is unknown, or a value is not valid.
+        SystemExit: After `--help`, `--help_all` or `--print_config`, with status 0.
     """
     import jsonargparse
 
-    parser = train_parser(config, prog, description, verbs)
+    if {"-h", "--help"} & set(argv):
+        print(short_help(config, prog, description, verbs))
+        raise SystemExit(0)
+    parser = train_parser(config, prog, description, "|".join(verbs))
     names = option_names(config)
     argv = [expand(argument, names) for argument in argv]
     try:
         parsed = parser.parse_args(argv)
     except (argparse.ArgumentError, jsonargparse.ArgumentError, TypeError, ValueError) as error:
-        raise UserError(explain(str(error), [f"--{name}" for name in names])) from None
+        known = dict.fromkeys(f"--{option}" for name in names for option in (_shortest(name, names), name))
+        raise UserError(explain(str(error), known)) from None
     values = parsed.as_dict()
     given = [a for a in argv if a.startswith("--") and not a.startswith("--resume")]
     if values.get("resume") and given:
@@ -137,14 +194,14 @@ def expand(argument: str, names: Sequence[str]) -> str:
 
 
 def _full_name(name: str, names: Sequence[str]) -> str:
-    if name in names or name in ("config", "resume", "print_config", "help", ""):
+    if name in names or name in ("config", "resume", "print_config", "help", "help_all", ""):
         return name
     for main in MAIN_OPTIONS:
         if f"{name}.{main}" in names:
             return f"{name}.{main}"
     matches = [full for full in names if full.rpartition(".")[2] == name]
     if len(matches) > 1:
-        raise UserError(f"--{name} could be {_either('--' + full for full in matches)}: write it in full")
+        raise UserError(f"--{name} is ambiguous: write {_either('--' + full for full in matches)}")
     return matches[0] if matches else name
 
 
@@ -152,7 +209,7 @@ def from_keywords(config: type[C], keywords: Mapping[str, Any]) -> C:
     """A configuration from keyword arguments, long (`fit={"epochs": 5}`) or short (`epochs=5`).
 
     Raises:
-        UserError: A keyword is unknown, or a value is not what it must be.
+        UserError: A keyword is unknown, or a value is not valid.
     """
     names = option_names(config)
     fields = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
@@ -191,10 +248,10 @@ def from_dict(config: type[C], values: Mapping[str, Any]) -> C:
 
 
 def build(config: type[C], values: Mapping[str, Any], prefix: str = "") -> C:
-    """Nested dictionaries into the nested dataclass, whose own checks then speak.
+    """Nested dictionaries into the nested dataclass, which checks its values.
 
     Raises:
-        UserError: A value is missing or out of its range.
+        UserError: A value is missing or out of range.
     """
     hints = get_type_hints(config)
     arguments: dict[str, Any] = {}
@@ -214,7 +271,7 @@ def build(config: type[C], values: Mapping[str, Any], prefix: str = "") -> C:
 
 
 def explain(message: str, known: Iterable[str]) -> str:
-    """A parser's message as one line in the words of the user."""
+    """A parser's message as one line that a user understands."""
     text = " ".join(message.split())
     known = list(known)
     if match := re.match(r"unrecognized arguments: (\S+)", text):
@@ -271,12 +328,16 @@ def _near(kind: str, value: str) -> str:
     return _suggestion(value, _literals(kind))
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if not near:
-        leaves = {option.lstrip("-").rpartition(".")[2]: option for option in known}
-        near = [leaves[leaf] for leaf in difflib.get_close_matches(name.lstrip("-").rpartition(".")[2], leaves, n=1)]
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean NAME?` with the most similar known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    leaves = {option.lstrip("-").rpartition(".")[2]: option for option in reversed(known)}
+    near = difflib.get_close_matches(name.lstrip("-").rpartition(".")[2], leaves, n=1)
+    return suggestion(name, known) or (f"; did you mean {leaves[near[0]]}?" if near else "")
 
 
 def _either(options: Iterable[str]) -> str:

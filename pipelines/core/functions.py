@@ -6,13 +6,19 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 
+# Packages whose code may run at the word of a run directory: the suite's own and those it is built on.
+SUITE = ("pipelines", "optimizers", "regularizers", "callbacks", "keras", "keras_hub", "keras_rs")
+TRUST = "PIPELINES_TRUST_CODE"
+_untrusted: ContextVar[tuple[str, Collection[str]] | None] = ContextVar("untrusted", default=None)
 _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -21,12 +27,36 @@ def is_function_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+@contextmanager
+def untrusted(run: str, allowed: Collection[str] = ()) -> Iterator[None]:
+    """Within the block only modules of the suite are imported: a run directory may come from somebody else.
+
+    Args:
+        run: The run directory, for the error.
+        allowed: Further modules that the user named for this command.
+    """
+    if os.environ.get(TRUST, "") not in ("", "0"):
+        yield
+        return
+    token = _untrusted.set((run, allowed))
+    try:
+        yield
+    finally:
+        _untrusted.reset(token)
+
+
 def import_module(name: str, what: str) -> ModuleType:
     """Imports a module; the current folder counts, as it does for `python -m`.
 
     Raises:
-        UserError: There is no such module, or importing it fails.
+        UserError: There is no such module, importing it fails, or it is named by a run directory that is not trusted.
     """
+    context = _untrusted.get()
+    if context is not None and name.partition(".")[0] not in SUITE and name not in context[1]:
+        raise UserError(
+            f"{what}: the run {context[0]} names the module {name!r}, and its code would run on this machine; if you "
+            f"trust whoever made the run, add --trust_code, or set {TRUST}=1"
+        )
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
@@ -44,7 +74,7 @@ def import_function(text: str, what: str) -> Callable[..., Any]:
     """The function that `module:function` names; `what` names the option in errors.
 
     Raises:
-        UserError: It cannot be imported or is no function.
+        UserError: It cannot be imported or is not a function.
     """
     if not is_function_name(text):
         raise UserError(f"{what}: expected module:function, got {text!r}")

@@ -22,27 +22,36 @@ from pipelines.engine.load import load_model
 
 if TYPE_CHECKING:
     from pipelines.engine.record import TaskRecord
+    from pipelines.engine.report import Assessment
 
 
 def evaluate(task: TaskRecord, config: Any, path: str, source: str | None) -> None:
-    """Scores the model again on the run's test part, or on all of another source.
+    """Scores the model again on the run's test set, or on another source, and writes the scores into the run directory.
 
     Raises:
-        UserError: The run or the data cannot be used, or the classes are others.
+        UserError: The run or the data cannot be used, or the classes differ.
     """
     run = RunDir.open(path, task.name)
-    model = load_model(run)
-    if source is None:
-        data = task.load_data(config)
-        name = "evaluation.json"
-    else:
-        assert task.load_test is not None
-        data = task.load_test(replace(config, data=replace(config.data, source=source)), run.read_spec())
-        name = f"evaluation-{Path(source).name.replace(':', '-')}.json"
-    assessment = task.assess(config, data, model)
+    assessment = assess(task, config, load_model(run), run, source)
+    name = "evaluation.json" if source is None else f"evaluation-{Path(source).name.replace(':', '-')}.json"
     table(("score", "value", ""), [(h.name, h.value, h.note) for h in assessment.headline])
     write_json(run.path / name, assessment.metrics)
     say(f"scores: {run.path / name}")
+
+
+def assess(task: TaskRecord, config: Any, model: Any, run: RunDir, source: str | None) -> Assessment:
+    """What `evaluate` finds out.
+
+    Raises:
+        UserError: The data cannot be used, or the classes differ.
+    """
+    if source is None:
+        data = task.load_data(config)
+    elif task.load_test is None:
+        raise UserError(f"{task.name} cannot evaluate other data than the run's own test set")
+    else:
+        data = task.load_test(replace(config, data=replace(config.data, source=source)), run.read_spec())
+    return task.assess(config, data, model)
 
 
 def predict(
@@ -126,16 +135,25 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> It
 
 
 def explain(task: TaskRecord, config: Any, path: str, inputs: Sequence[str]) -> None:
-    """Writes explanations into the run's figures: a page, and each picture on it as a PNG.
+    """Writes explanations into the run's figures: a page, and each figure on it as a PNG.
 
     Raises:
         UserError: The run or an input cannot be used.
     """
+    run = RunDir.open(path, task.name)
+    explain_model(task, config, load_model(run), run, inputs)
+
+
+def explain_model(task: TaskRecord, config: Any, model: Any, run: RunDir, inputs: Sequence[str]) -> Path:
+    """The page that `explain` writes.
+
+    Raises:
+        UserError: An input cannot be used, or the task has no explanations.
+    """
     from pipelines.engine import report
 
-    assert task.explain is not None
-    run = RunDir.open(path, task.name)
-    model = load_model(run)
+    if task.explain is None:
+        raise UserError(f"{task.name} has no explanations")
     try:
         blocks = task.explain(config, model, run.read_spec(), inputs)
     except ValueError as error:
@@ -144,9 +162,10 @@ def explain(task: TaskRecord, config: Any, path: str, inputs: Sequence[str]) -> 
     while (page := run.figures / f"explanations_{number}.html").exists():
         number += 1
     named = [replace(b, name=f"{b.name}_{number}") if isinstance(b, report.Figure) else b for b in blocks]
-    section = report.Section("What the model looked at", named)
+    section = report.Section("What the predictions depend on", named)
     report.save_figures(run.figures, [section])
     report.write_report(page, title=f"{task.name}: {run.path.name}", lead="", headline=[], sections=[section])
-    for picture in (b for b in named if isinstance(b, report.Figure)):
-        say(f"{picture.name}: {run.figures / picture.name}.png")
+    for figure in (b for b in named if isinstance(b, report.Figure)):
+        say(f"{figure.name}: {run.figures / figure.name}.png")
     say(f"explanations: {page}")
+    return page

@@ -1,4 +1,4 @@
-"""Options that every task shares, as typed dataclasses; a task's own `Config` adds its kind of data and model.
+"""Options that all tasks share, as typed dataclasses; the `Config` of a task adds its data and its model.
 
 Nothing slow is imported here: the command line builds its `--help` from these classes.
 """
@@ -14,19 +14,19 @@ from pipelines.core.config import check
 
 @dataclass
 class OptimizerConfig:
-    """What changes the weights.
+    """The optimizer.
 
     Args:
         name: Optimizer, by name; `python -m optimizers` lists them.
-        learning_rate: Peak learning rate; none takes the optimizer's own tested default.
-        weight_decay: Decoupled weight decay; biases, norms and other vectors are left out. None takes the default.
-        clipnorm: Gradients of each variable are scaled down to this norm; none leaves them.
+        learning_rate: Peak learning rate; null uses the tested default of the optimizer.
+        weight_decay: Decoupled weight decay, not applied to biases, norms and other vectors; null uses the default.
+        clipnorm: Clip the gradient of each variable to this norm; null does not clip.
         settings: Further arguments of the optimizer, such as `{momentum: 0.9}`.
-        wrap: Wrappers around it, from the inside: any of centralized, cautious, lookahead and schedule-free.
-        rates: Factors of the learning rate for the weights whose path matches a regular expression, such as
+        wrap: Wrappers around the optimizer, the innermost first: centralized, cautious, lookahead, schedule-free.
+        rates: Factor of the learning rate for weights whose path matches a regular expression, such as
             `{backbone: 0.1}`; 0 freezes them.
-        decays: Weight decays of the weights whose path matches a regular expression, such as `{embedding: 0}`.
-        layer_decay: Factor of the learning rate from each layer to the one before it, for fine-tuning; none has none.
+        decays: Weight decay for weights whose path matches a regular expression, such as `{embedding: 0}`.
+        layer_decay: Factor of the learning rate from each layer to the one below it, for fine-tuning; null is off.
     """
 
     name: str = "adamw"
@@ -60,12 +60,12 @@ class OptimizerConfig:
 
 @dataclass
 class ScheduleConfig:
-    """How the learning rate moves over the run.
+    """The learning-rate schedule.
 
     Args:
-        name: Shape of the schedule; all of them start with the warm-up.
-        warmup: Part of all steps during which the rate rises from near zero to its peak, 0 to 1.
-        final: Learning rate at the end, as a fraction of the peak.
+        name: Shape of the schedule, after the warm-up.
+        warmup: Fraction of all steps in which the learning rate rises from near zero to its peak.
+        final: Final learning rate, as a fraction of the peak.
     """
 
     name: Literal["constant", "cosine", "one-cycle", "warmup-stable-decay", "polynomial", "exponential"] = "one-cycle"
@@ -81,24 +81,25 @@ class ScheduleConfig:
 
 @dataclass
 class FitConfig:
-    """How long, how large and how fast.
+    """Length, batch size, loss and speed of training.
 
     Args:
-        epochs: Passes over the training part.
-        batch_size: Samples a step.
-        imbalance: What to do about rare classes. `weights` and `effective-number` weigh the samples' losses,
-            `focal` turns to the hard samples, `oversample` draws every class equally often.
-        label_smoothing: Part of the target spread over all classes, 0 to below 1.
-        ema: Momentum of the moving average of the weights that is evaluated and saved, such as 0.99; 0 turns it off.
-        precision: Number format of the computation; the mixed ones keep the weights in float32.
-        jit: Compile with XLA; auto does what was measured to be faster for the backend and the device.
-        steps_per_execution: Steps in one call into the backend; 0 chooses by what was measured.
-        checkpoint_seconds: Within an epoch a checkpoint is written when the last one is older than this; one is
-            written at the end of each epoch in any case.
-        nan_retries: How often training goes back to its last good epoch, with half the learning rate, when the loss
-            is no longer finite; then it ends with an error.
+        epochs: Passes over the training set.
+        batch_size: Samples in each training step.
+        imbalance: How to handle rare classes: `weights` and `effective-number` weight the loss by class, `focal`
+            focuses it on hard samples, `oversample` draws all classes equally often.
+        label_smoothing: Fraction of the target that is spread over all classes, at least 0 and below 1.
+        ema: Momentum of an exponential moving average of the weights, such as 0.99, that is evaluated and saved; 0 is
+            off.
+        precision: Number format of the computation; mixed precision keeps the weights in float32.
+        jit: Compile with XLA; auto chooses what was measured to be faster on this backend and device.
+        steps_per_execution: Training steps per call into the backend; 0 chooses what was measured to be faster.
+        checkpoint_seconds: Also write a checkpoint within an epoch when the last one is older than this; one is
+            always written at the end of an epoch.
+        nan_retries: How often training returns to its last good epoch, with half the learning rate, when the loss is
+            not finite; after that it stops with an error.
         overfit_patience: Epochs without a better validation score after which a growing gap between training and
-            validation is told; 0 keeps quiet.
+            validation is reported; 0 is off.
     """
 
     epochs: int = 20
@@ -131,20 +132,20 @@ class FitConfig:
 
 @dataclass
 class EarlyStoppingConfig:
-    """When to stop before the last epoch; the best weights on validation are kept in any case.
+    """When to stop before the last epoch. The weights with the best validation score are kept in any case.
 
     Args:
-        patience: Epochs without a better validation score after which training stops; 0 never stops early.
-        min_delta: The least change of the score that counts as better.
-        warmup: Epochs at the start that neither stop the run nor count as its best.
-        minutes: Training stops at the end of the epoch that passes this time; none sets no limit.
+        patience: Stop after this many epochs without a better validation score; 0 is off.
+        min_delta: Smallest change of the score that counts as an improvement.
+        warmup: Epochs at the start that neither stop training nor count as the best.
+        minutes: Stop at the end of the epoch that passes this training time; null sets no limit.
         criterion: Also stop by a criterion of Prechelt (1998): `gl`, the validation error is threshold percent above
-            its lowest; `pq`, that in relation to how much training still learns; `up`, it rose in threshold strips in a
-            row. The error of a score that is to rise is 1 - score.
-        threshold: See criterion; none takes 5 (gl), 2 (pq) or 3 (up).
-        strip: Epochs of a strip.
-        smoothing: Momentum of the moving average of the score that is judged in its place, 0 to below 1.
-        window: Judge the mean of the last so many scores.
+            its minimum; `pq`, the same relative to the progress of training; `up`, the error rose in threshold strips
+            in a row. For a score that should rise, the error is 1 - score.
+        threshold: Threshold of the criterion; null uses 5 (gl), 2 (pq) or 3 (up).
+        strip: Number of epochs in a strip.
+        smoothing: Judge an exponential moving average of the score with this momentum; 0 judges the score itself.
+        window: Judge the mean of this many last scores.
     """
 
     patience: int = 0
@@ -176,11 +177,11 @@ class EarlyStoppingConfig:
 
 @dataclass
 class RegularizerConfig:
-    """A penalty on the kernels of the model (biases and norms are left out), its features, or the training step.
+    """A penalty on the kernels of the model (not on biases and norms), on its features, or in the training step.
 
     Args:
-        name: Penalty, by name; `python -m regularizers` lists them. None has none.
-        strength: Its factor in the loss; null takes the penalty's own default.
+        name: Penalty, by name; `python -m regularizers` lists them.
+        strength: Factor of the penalty in the loss; null uses its default.
     """
 
     name: str = "none"
@@ -205,21 +206,19 @@ class RegularizerConfig:
 
 @dataclass
 class TensorBoardConfig:
-    """What is written for TensorBoard.
+    """The logs for TensorBoard.
 
     Args:
-        enabled: Write the logs at all.
-        every_steps: Also write the training loss, the learning rate and the norms every so many steps; 0 writes epochs
-            only.
-        norms: Measure the norms of each layer's gradient, update and weights inside the step, every ten steps; a step
-            of a small network then takes a few percent longer.
-        histograms_every: Write the distributions of the weights every so many epochs; 0 never.
+        enabled: Write logs for TensorBoard.
+        every_steps: Also write training loss, learning rate and norms every this many steps; 0 writes epochs only.
+        norms: Record the norms of gradient, update and weights of each layer every ten steps; this makes the steps of
+            a small network a few percent slower.
+        histograms_every: Write histograms of the weights every this many epochs; 0 is off.
         graph: Write the model's graph.
-        figures: Also write the pictures and texts of the report (confusion matrix, example predictions ...) and, for a
-            classification, precision-recall curves at the end.
-        embeddings: Validation samples whose features are written for the projector, for a classification; 0 for none.
-        profile: First and last step of which TensorFlow or JAX records what it does, such as `[20, 30]`; empty for
-            none.
+        figures: Also write the figures and texts of the report (confusion matrix, example predictions ...) and, for
+            classification, precision-recall curves.
+        embeddings: Number of validation samples whose features the projector shows (classification); 0 is off.
+        profile: First and last step that the profiler of TensorFlow or JAX records, such as `[20, 30]`; empty is off.
     """
 
     enabled: bool = True
@@ -241,16 +240,16 @@ class TensorBoardConfig:
 
 @dataclass
 class RunConfig:
-    """Where the run is kept, and what it starts from.
+    """Where the run is saved, and what it starts from.
 
     Args:
-        out: Folder of all runs; the run's own is OUT/TASK/NAME.
-        name: Name of the run; none takes the date and time. An existing run is never overwritten.
-        seed: The one seed: split, initial weights, order, augmentation and dropout come from it.
-        deterministic: The same seed gives the same weights bit for bit (same machine and backend); slower.
-        init_from: Run directory or `.keras` file whose weights a new training starts from.
-        backend: Keras backend; none takes KERAS_BACKEND, or TensorFlow.
-        resamples: Bootstrap resamples behind the confidence intervals.
+        out: Folder of all runs; this run is saved in OUT/TASK/NAME.
+        name: Name of the run; null uses date and time. An existing run is never overwritten.
+        seed: Seed of everything random: split, initial weights, order, augmentation and dropout.
+        deterministic: Make the same seed give the same weights bit for bit (same machine and backend); slower.
+        init_from: Run directory or `.keras` file from whose weights training starts.
+        backend: Keras backend; null uses KERAS_BACKEND, or TensorFlow.
+        resamples: Number of bootstrap resamples for the confidence intervals.
     """
 
     out: str = "runs"
@@ -271,7 +270,7 @@ class RunConfig:
 
 @dataclass
 class TrainConfig:
-    """The part of a task's configuration that is the same for all tasks."""
+    """The options that are the same for all tasks."""
 
     run: RunConfig = field(default_factory=RunConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -1,4 +1,4 @@
-"""Export a model, and run the exported file to see that it answers as the original does."""
+"""Export a model, and run the exported file to check that its outputs equal those of the original."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,8 @@ def export(task: TaskRecord, path: str, kind: str, out: str | None) -> Path:
     if target.exists():
         raise UserError(f"{target} exists: give another --out")
     for package in NEEDS[kind]:
-        try:
-            __import__(package)
-        except ImportError:
-            raise UserError(
-                f"export to {kind} needs the package {package}: pip install 'keras-task-pipelines[export]'"
-            ) from None
+        if find_spec(package) is None:
+            raise UserError(f"export to {kind} needs the package {package}: pip install 'keras-task-pipelines[export]'")
     model = load_model(run)
     folder = target.with_name(f".{os.getpid()}-{target.name}")
     folder.mkdir(parents=True)
@@ -65,7 +62,7 @@ def export(task: TaskRecord, path: str, kind: str, out: str | None) -> Path:
             if lacking := re.search(r"\(Flex(\w+)\) failed to prepare", str(error)):
                 raise UserError(
                     f"export to {kind} fails: LiteRT lacks an operation of this network ({lacking[1]}; recurrent "
-                    "layers need such): export it to onnx or savedmodel, or train a network of another kind"
+                    "layers need such): export to onnx or savedmodel, or train another kind of network"
                 ) from None
             raise UserError(f"export to {kind} fails: {type(error).__name__}: {one_line(error)}") from None
         difference = float(np.abs(answer - expected).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from pipelines.core.errors import UserError
@@ -20,22 +21,25 @@ MOVED = {
 def load_model(run: RunDir) -> Any:
     """The trained model of a run.
 
-    The module of a user's own builder is imported first, so that the layers it registers are known.
+    The module of a user's own builder is imported first, so that the layers it registers are known. Keras loads in its
+    safe mode: a model with a Lambda layer, which holds code, is refused.
 
     Raises:
         UserError: The run has no model yet, or it cannot be read.
     """
+    from pipelines.core.functions import import_module
+
+    if not run.model.exists():
+        hint = f"; finish it with --resume {run}" if run.checkpoints.exists() else ""
+        raise UserError(f"{run} has no model.keras: its training has not finished{hint}")
+    for module in run.read_spec().get("modules", []):
+        if module not in sys.modules:
+            import_module(MOVED.get(module, module), "the run's model")
     import keras
 
     import regularizers
-    from pipelines.core.functions import import_module
 
     regularizers.register()
-    if not run.model.exists():
-        hint = f"; finish it with --resume {run}" if run.checkpoints.exists() else ""
-        raise UserError(f"{run} has no model.keras: its training has not ended{hint}")
-    for module in run.read_spec().get("modules", []):
-        import_module(MOVED.get(module, module), "module of the run's model")
     try:
         return keras.models.load_model(run.model, compile=False)
     except Exception as error:

@@ -1,11 +1,14 @@
-"""What a task declares: the record that the engine works with."""
+"""What a task declares: the record with which the engine trains, evaluates and predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from pipelines.core import cli
+from pipelines.core.errors import UserError
 from pipelines.engine.config import TrainConfig
 
 VERBS = ("train", "evaluate", "predict", "export", "explain", "find-lr", "tune")
@@ -19,7 +22,7 @@ def _one_phase(config: TrainConfig) -> list[Any]:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What a task file declares; the engine does the rest. A verb whose function is missing is not offered.
+    """What a task file declares; the engine does the rest. A verb without its function is not offered.
 
     Args:
         name: Name of the module in `pipelines`.
@@ -36,14 +39,14 @@ class TaskRecord:
         inputs: Spec and the arguments of `predict` to raw inputs.
         inputs_help: What these arguments can be.
         example: Spec and a NumPy generator to a batch of one model input, on which an export is checked.
-        finish: Options, data and trained model to the model that is saved and used (calibrated, say, or without what
-            only training needs), and to what spec.json gets in addition.
-        phases: Options to the parts of the training, where there are several.
-        load_test: Options and spec of a run to data of which all is the test part.
+        finish: Options, data and trained model to the model that is saved (for example calibrated), and to what is
+            added to spec.json.
+        phases: Options to the phases of training, where there are several.
+        load_test: Options and spec of a run to data with a test set only.
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
         formats: Further formats of `predict`: rows to text.
-        space: Options that `tune` searches beside the learning rate and the weight decay, with their ranges.
-        shape_data: What the options begin with on which `load_data` depends.
+        space: Options that `tune` searches in addition to learning rate and weight decay, with their ranges.
+        shape_data: Prefixes of the options on which `load_data` depends.
     """
 
     name: str
@@ -81,3 +84,18 @@ class TaskRecord:
     @property
     def module(self) -> str:
         return f"pipelines.{self.name}"
+
+    def config_of(self, path: str | Path) -> Any:
+        """The configuration of an existing run."""
+        import yaml
+
+        from pipelines.core.run_dir import RunDir
+
+        run = RunDir.open(path, self.name)
+        try:
+            values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{run.config} cannot be read: {' '.join(str(error).split())}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{run.config} is damaged: expected options, got {type(values).__name__}")
+        return cli.from_dict(self.config, values)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,15 @@ class Task(TaskRecord):
     """A task with its verbs: from the command line by `main`, from Python by `train`."""
 
     def main(self, argv: Sequence[str] | None = None) -> None:
-        """Runs the verb that `argv` names; errors of the user end with one line and exit status 2."""
+        """Runs the verb that `argv` names; a UserError ends with one line and exit status 2."""
         argv = list(sys.argv[1:] if argv is None else argv)
         verb = argv.pop(0) if argv and argv[0] in self.verbs else "train"
         try:
             if verb == "train":
-                config, resume = cli.parse_train(self.config, self.prog, self.description, "|".join(self.verbs), argv)
+                if argv and not argv[0].startswith("-"):
+                    near = cli.suggestion(argv[0], self.verbs) or f"; the verbs are {', '.join(self.verbs)}"
+                    raise UserError(f"unknown verb {argv[0]!r}{near}")
+                config, resume = cli.parse_train(self.config, self.prog, self.description, self.verbs, argv)
                 self.run(config, resume)
             else:
                 getattr(self, f"_{verb.replace('-', '_')}_command")(argv)
@@ -62,73 +66,62 @@ class Task(TaskRecord):
 
         return train.train(self, config, resume)
 
-    def config_of(self, path: str | Path) -> Any:
-        """The configuration of an existing run."""
-        import yaml
-
-        from pipelines.core.run_dir import RunDir
-
-        run = RunDir.open(path, self.name)
-        try:
-            values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{run.config} cannot be read: {' '.join(str(error).split())}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{run.config} is damaged: expected options, got {type(values).__name__}")
-        return cli.from_dict(self.config, values)
-
     def _parser(self, verb: str, description: str) -> argparse.ArgumentParser:
         parser = cli.OneLineParser(prog=f"{self.prog} {verb}", description=description)
         parser.add_argument("run", help="directory of the run")
+        parser.add_argument(
+            "--trust_code", action="store_true", help="allow the run to import modules that are not part of the suite"
+        )
         return parser
 
     def _evaluate_command(self, argv: Sequence[str]) -> None:
-        parser = self._parser("evaluate", "Score a run's model on its test part, or on other data.")
+        parser = self._parser("evaluate", "Score a run's model on its test set, or on other data.")
         if self.load_test is not None:
-            parser.add_argument("--data", help="another source; all of it (or its own test part) is the test part")
+            parser.add_argument("--data", help="another source: its test set where it has one, else all of it")
         options = parser.parse_args(argv)
-        config = self._prepare(options.run)
-        from pipelines.engine import apply
+        source = getattr(options, "data", None)
+        with self._opened(options, source) as config:
+            from pipelines.engine import apply
 
-        apply.evaluate(self, config, options.run, getattr(options, "data", None))
+            apply.evaluate(self, config, options.run, source)
 
     def _predict_command(self, argv: Sequence[str]) -> None:
         parser = self._parser("predict", f"Predict for {self.inputs_help}.")
         parser.add_argument("inputs", nargs="+", help=self.inputs_help)
-        parser.add_argument("--out", help="file to write; by default CSV on standard output")
+        parser.add_argument("--out", help="file to write; without it CSV goes to standard output")
         formats = ("csv", "jsonl", *self.formats)
-        parser.add_argument("--format", choices=formats, help="by default what the name of --out says")
+        parser.add_argument("--format", choices=formats, help="without it the suffix of --out decides")
         parser.add_argument("--overwrite", action="store_true", help="replace an existing --out")
         options = parser.parse_args(argv)
-        self._prepare(options.run)
-        from pipelines.engine import apply
+        with self._opened(options):
+            from pipelines.engine import apply
 
-        apply.predict(self, options.run, options.inputs, options.out, options.format, options.overwrite)
+            apply.predict(self, options.run, options.inputs, options.out, options.format, options.overwrite)
 
     def _export_command(self, argv: Sequence[str]) -> None:
-        parser = self._parser("export", "Export a run's model, and check that it answers as the original does.")
-        parser.add_argument("--format", choices=EXPORTS, default="onnx", help="kind of file (default: onnx)")
-        parser.add_argument("--out", help="file or folder to write; by default in the run's directory")
+        parser = self._parser("export", "Export a run's model, and check that its outputs equal the original's.")
+        parser.add_argument("--format", choices=EXPORTS, default="onnx", help="file format (default: onnx)")
+        parser.add_argument("--out", help="file or folder to write; without it a folder in the run directory")
         options = parser.parse_args(argv)
-        self._prepare(options.run)
-        from pipelines.engine import export
+        with self._opened(options):
+            from pipelines.engine import export
 
-        export.export(self, options.run, options.format, options.out)
+            export.export(self, options.run, options.format, options.out)
 
     def _explain_command(self, argv: Sequence[str]) -> None:
-        parser = self._parser("explain", "Show what the model looked at.")
-        parser.add_argument("inputs", nargs="*", help=f"{self.inputs_help}; none takes test samples of the run")
+        parser = self._parser("explain", "Show which features of an input the model's answer depends on.")
+        parser.add_argument("inputs", nargs="*", help=f"{self.inputs_help}; without any, samples of the test set")
         options = parser.parse_args(argv)
-        config = self._prepare(options.run)
-        from pipelines.engine import apply
+        with self._opened(options) as config:
+            from pipelines.engine import apply
 
-        apply.explain(self, config, options.run, options.inputs)
+            apply.explain(self, config, options.run, options.inputs)
 
     def _find_lr_command(self, argv: Sequence[str]) -> None:
-        description = "Search a learning rate; it takes the options of a training."
-        config, resume = cli.parse_train(self.config, f"{self.prog} find-lr", description, "", argv)
+        description = "Find a learning rate in a short run. It takes the same options as train."
+        config, resume = cli.parse_train(self.config, f"{self.prog} find-lr", description, (), argv)
         if resume is not None:
-            raise UserError("find-lr searches for a new training: --config takes the options of a run")
+            raise UserError("find-lr does not resume a run: pass the run's options by --config DIR/config.yaml")
         from pipelines.engine import backend
 
         backend.select(config.run.backend)
@@ -137,21 +130,23 @@ class Task(TaskRecord):
         find_lr.find(self, config)
 
     def _tune_command(self, argv: Sequence[str]) -> None:
-        description = "Search for better options; all options of train may follow and are the same for all trials."
+        description = "Search for better options. Options of train may follow: they are the same in all trials."
         parser = cli.OneLineParser(prog=f"{self.prog} tune", description=description, allow_abbrev=False)
-        parser.add_argument("--trials", type=int, default=30, help="trials of the study in all (default: 30)")
-        parser.add_argument("--processes", type=int, default=1, help="processes that work on it (default: 1)")
+        parser.add_argument("--trials", type=int, default=30, help="number of trials of the study (default: 30)")
+        parser.add_argument("--processes", type=int, default=1, help="number of processes that run trials (default: 1)")
         parser.add_argument(
-            "--space", help="YAML file: options with {low, high, log} or {choices}; by default the task's"
+            "--space", help="YAML file of options with {low, high, log} or {choices}; without it the task's own"
         )
-        parser.add_argument("--study", default="study", help="its name; the same goes on where it was (default: study)")
+        parser.add_argument(
+            "--study", default="study", help="name of the study; an existing one is continued (default: study)"
+        )
         parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
         options, rest = parser.parse_known_args(argv)
         if options.trials < 1 or options.processes < 1:
             raise UserError("--trials and --processes must be at least 1")
-        config, resume = cli.parse_train(self.config, self.prog, self.description, "tune", rest)
+        config, resume = cli.parse_train(self.config, f"{self.prog} tune", self.description, (), rest)
         if resume is not None:
-            raise UserError("tune goes on with a study by --study, not by --resume")
+            raise UserError("tune continues a study by --study NAME, not by --resume")
         from pipelines.engine import backend
 
         backend.select(config.run.backend)
@@ -162,9 +157,51 @@ class Task(TaskRecord):
             worker=options.worker, argv=["tune", *argv],
         )  # fmt: skip
 
-    def _prepare(self, path: str) -> Any:
+    @contextmanager
+    def _opened(self, options: argparse.Namespace, source: str | None = None) -> Iterator[Any]:
+        """The configuration of the run in `options`, with the backend chosen and the run's code under control."""
+        from pipelines.core import functions
         from pipelines.engine import backend
 
-        config = self.config_of(path)
+        config = self.config_of(options.run)
         backend.select(config.run.backend)
-        return config
+        if options.trust_code:
+            yield config
+            return
+        with functions.untrusted(options.run, {source.partition(":")[0]} if source else ()):
+            yield config
+
+
+def open_run(directory: str | Path, tasks: Collection[str], trust_code: bool = False) -> Run:
+    """Opens a finished run of any task.
+
+    Args:
+        directory: The run directory.
+        tasks: Names of all tasks.
+        trust_code: Whether the run may import modules that are not part of the suite.
+
+    Raises:
+        UserError: It does not hold a finished run.
+    """
+    from contextlib import nullcontext
+    from importlib import import_module
+
+    from pipelines.core import functions
+    from pipelines.core.files import read_json
+    from pipelines.core.run_dir import RunDir
+
+    name = read_json(Path(directory) / "spec.json", "spec of the run").get("task")
+    if name not in tasks:
+        raise UserError(f"{directory} is a run of an unknown task {name!r}; the tasks are {', '.join(tasks)}")
+    task: Task = import_module(f"pipelines.{name}").TASK
+    config, run = task.config_of(directory), RunDir.open(directory, name)
+    if not run.complete:
+        raise UserError(f"{directory} has not finished: continue it with {task.prog} --resume {directory}")
+    from pipelines.engine import backend
+
+    backend.select(config.run.backend)
+    from pipelines.engine.load import load_model
+    from pipelines.engine.train import Run
+
+    with nullcontext() if trust_code else functions.untrusted(str(directory)):
+        return Run(task, run, load_model(run), read_json(run.metrics, "metrics"))

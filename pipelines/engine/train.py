@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -42,6 +43,29 @@ class Run:
     def predict(self, *inputs: Any) -> list[dict[str, Any]]:
         """One row for each raw input: a path, or what the task takes from memory."""
         return list(self.task.predict(self.model, self.directory.read_spec(), list(inputs)))
+
+    def evaluate(self, data: str | None = None) -> dict[str, Any]:
+        """Scores on the test set of the run, or of another source.
+
+        Raises:
+            UserError: The data cannot be used.
+        """
+        from pipelines.engine import apply
+
+        return apply.assess(
+            self.task, self.task.config_of(self.directory.path), self.model, self.directory, data
+        ).metrics
+
+    def explain(self, *inputs: str) -> Path:
+        """Explains predictions for the inputs, or for samples of the test set; returns the page with the figures.
+
+        Raises:
+            UserError: An input cannot be used, or the task has no explanations.
+        """
+        from pipelines.engine import apply
+
+        config = self.task.config_of(self.directory.path)
+        return apply.explain_model(self.task, config, self.model, self.directory, inputs)
 
 
 def train(task: TaskRecord, config: TrainConfig, resume: str | None) -> Run:
@@ -90,7 +114,7 @@ def train(task: TaskRecord, config: TrainConfig, resume: str | None) -> Run:
                 phases=task.phases(config), resume=resume is not None,
             )  # fmt: skip
         except KeyboardInterrupt:
-            say(f"interrupted; go on with: {task.prog} --resume {run}")
+            say(f"interrupted; to continue: {task.prog} --resume {run}")
             raise
         return _finish(task, config, data, model, history, run, validation)
 
@@ -188,13 +212,13 @@ def _check_same(run: RunDir, fingerprint: str) -> None:
 
 def _init_from(model: keras.Model, source: str, task: TaskRecord) -> None:
     """Takes the weights of another run's model, or of a `.keras` file, layer by layer."""
-    from pathlib import Path
-
+    from pipelines.core import functions
     from pipelines.engine.load import load_model
 
     path = Path(source)
     if path.is_dir():
-        other = load_model(RunDir.open(path, task.name))
+        with functions.untrusted(source):
+            other = load_model(RunDir.open(path, task.name))
     elif path.is_file():
         try:
             other = keras.models.load_model(path, compile=False)

@@ -12,7 +12,7 @@ Config = image_classify.Config
 
 
 def parse(*argv):
-    return cli.parse_train(Config, "prog", "", "train", argv)
+    return cli.parse_train(Config, "prog", "", ("train",), argv)
 
 
 def test_defaults_and_dotted_options():
@@ -57,9 +57,10 @@ def test_printed_config_feeds_back(tmp_path, capsys):
     assert parse("--config", str(tmp_path / "c.yaml")) == parse("--epochs", "9", "--optimizer", "lion")
 
 
-def test_help_teaches_and_imports_no_keras():
+@pytest.mark.parametrize("flag", ["--help", "--help_all"])
+def test_help_teaches_and_imports_no_keras(flag):
     code = (
-        "import sys; sys.argv = ['x', '--help']\n"
+        f"import sys; sys.argv = ['x', '{flag}']\n"
         "from pipelines.image_classify import TASK\n"
         "try: TASK.main()\n"
         "except SystemExit: pass\n"
@@ -68,15 +69,36 @@ def test_help_teaches_and_imports_no_keras():
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "--augment.cutmix" in done.stdout
-    assert "Passes over the training part" in done.stdout
-    lines = done.stdout.splitlines()
+    words, lines = " ".join(done.stdout.split()), done.stdout.splitlines()
+    assert "Passes over the training set" in words
     assert "    python -m pipelines.image_classify --config configs/fashion_mnist.yaml" in lines
-    assert any(line.startswith("  --data SOURCE ") and line.endswith("The same as --data.source.") for line in lines)
-    assert any(line.startswith("  --run.seed SEED ") for line in lines)
-    assert "augmentation and dropout come from it. (default: 0)" in " ".join(done.stdout.split())
+    assert "order, augmentation and dropout. (default: 0)" in words
     assert "\b" not in done.stdout
+    if flag == "--help":  # two screens
+        assert len(lines) <= 72
+        assert any(line.startswith("  --epochs EPOCHS ") for line in lines)
+        assert any(line.startswith("  --data SOURCE ") for line in lines)
+        assert "--augment.cutmix" not in done.stdout
+    else:
+        assert "--augment.cutmix" in done.stdout
+        assert any(line.startswith("  --run.seed SEED ") for line in lines)
+        assert any(line.startswith("  --data SOURCE ") and line.endswith("Same as --data.source.") for line in lines)
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("pipelines.finance", "--optimzer", "adamw"), "unknown option --optimzer; did you mean --optimizer?"),
+        (("pipelines.finance", "--epoch", "2"), "unknown option --epoch; did you mean --epochs?"),
+        (("pipelines.finance", "tranin"), "unknown verb 'tranin'; did you mean train?"),
+        (("pipelines.image_clasify",), "unknown task 'image_clasify'; did you mean image_classify?"),
+    ],
+)
+def test_a_typo_gets_a_suggestion_in_one_line(arguments, line):
+    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert line in done.stderr
 
 
 def test_module_lists_the_tasks():
