@@ -45,11 +45,11 @@ def untrusted(run: str, allowed: Collection[str] = ()) -> Iterator[None]:
         _untrusted.reset(token)
 
 
-def import_module(name: str, what: str) -> ModuleType:
-    """Imports a module; the current folder counts, as it does for `python -m`.
+def check_trusted(name: str, what: str) -> None:
+    """Refuses a module that a run directory names, unless it is part of the suite or the user trusts the run.
 
     Raises:
-        UserError: There is no such module, importing it fails, or it is named by a run directory that is not trusted.
+        UserError: The run is not trusted.
     """
     context = _untrusted.get()
     if context is not None and name.partition(".")[0] not in SUITE and name not in context[1]:
@@ -57,6 +57,15 @@ def import_module(name: str, what: str) -> ModuleType:
             f"{what}: the run {context[0]} names the module {name!r}, and its code would run on this machine; if you "
             f"trust whoever made the run, add --trust_code, or set {TRUST}=1"
         )
+
+
+def import_module(name: str, what: str) -> ModuleType:
+    """Imports a module; the current folder counts, as it does for `python -m`.
+
+    Raises:
+        UserError: There is no such module, importing it fails, or it is named by a run directory that is not trusted.
+    """
+    check_trusted(name, what)
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
+from pipelines.core.functions import check_trusted, import_module
 from pipelines.core.run_dir import RunDir
 
 # Modules that runs of 0.1.0 name in their spec.json, and where they are now.
@@ -18,6 +19,17 @@ MOVED = {
 }
 
 
+def check_modules(run: RunDir) -> None:
+    """Refuses the modules of a run that is not trusted, before anything slow is imported.
+
+    Raises:
+        UserError: See `pipelines.core.functions.untrusted`.
+    """
+    for module in run.read_spec().get("modules", []):
+        if module not in sys.modules:
+            check_trusted(MOVED.get(module, module), "the run's model")
+
+
 def load_model(run: RunDir) -> Any:
     """The trained model of a run.
 
@@ -27,8 +39,6 @@ def load_model(run: RunDir) -> Any:
     Raises:
         UserError: The run has no model yet, or it cannot be read.
     """
-    from pipelines.core.functions import import_module
-
     if not run.model.exists():
         hint = f"; finish it with --resume {run}" if run.checkpoints.exists() else ""
         raise UserError(f"{run} has no model.keras: its training has not finished{hint}")

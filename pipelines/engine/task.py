@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,14 +161,15 @@ class Task(TaskRecord):
     def _opened(self, options: argparse.Namespace, source: str | None = None) -> Iterator[Any]:
         """The configuration of the run in `options`, with the backend chosen and the run's code under control."""
         from pipelines.core import functions
+        from pipelines.core.run_dir import RunDir
         from pipelines.engine import backend
+        from pipelines.engine.load import check_modules
 
         config = self.config_of(options.run)
-        backend.select(config.run.backend)
-        if options.trust_code:
-            yield config
-            return
-        with functions.untrusted(options.run, {source.partition(":")[0]} if source else ()):
+        allowed = {source.partition(":")[0]} if source else set()
+        with nullcontext() if options.trust_code else functions.untrusted(options.run, allowed):
+            check_modules(RunDir.open(options.run, self.name))
+            backend.select(config.run.backend)
             yield config
 
 
@@ -183,7 +184,6 @@ def open_run(directory: str | Path, tasks: Collection[str], trust_code: bool = F
     Raises:
         UserError: It does not hold a finished run.
     """
-    from contextlib import nullcontext
     from importlib import import_module
 
     from pipelines.core import functions
