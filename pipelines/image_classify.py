@@ -152,6 +152,7 @@ def spec(config: Config, data: ImageParts) -> dict[str, Any]:
 
 def assess(config: Config, data: ImageParts, model: Any) -> Any:
     from pipelines.engine import figures, report
+    from pipelines.engine.calibration import applied
     from pipelines.engine.classes import classification
     from pipelines.images.predict import predict_pictures
 
@@ -164,7 +165,7 @@ def assess(config: Config, data: ImageParts, model: Any) -> Any:
 
     return classification.assess(
         part.labels, probabilities, data.classes, part.pictures.names, data.summary, show,
-        seed=config.run.seed, resamples=config.run.resamples,
+        seed=config.run.seed, resamples=config.run.resamples, temperature=applied(model),
     )  # fmt: skip
 
 

@@ -31,7 +31,12 @@ class Estimate:
             return "undefined"
         if math.isnan(self.low):
             return f"{self.value:.4f}"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return f"{self.value:.4f} ({self.range})"
+
+    @property
+    def range(self) -> str:
+        """The interval as every page writes it, such as `0.9041 to 1.0000`; a dash where it is not known."""
+        return "–" if math.isnan(self.low) else f"{self.low:.4f} to {self.high:.4f}"
 
     def to_json(self) -> dict[str, float | None]:
         """The three numbers; NaN becomes None, which JSON can hold."""

@@ -163,11 +163,13 @@ def spec(config: Config, data: TextParts) -> dict[str, Any]:
 
 def assess(config: Config, data: TextParts, model: Any) -> Any:
     from pipelines.engine import report
+    from pipelines.engine.calibration import applied
     from pipelines.engine.classes import classification, multilabel
     from pipelines.texts import report as text_report
     from pipelines.texts.predict import logits_of, probabilities
 
     part, options = data.test, {"seed": config.run.seed, "resamples": config.run.resamples}
+    scored: dict[str, Any] = {**options, "temperature": applied(model)}
     chances = probabilities(logits_of(model, data.reader, part.texts), data.several)
 
     def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
@@ -178,10 +180,8 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
         caption += f" Blue words speak for {which}, orange ones against it."
         return text_report.explained(model, data.reader, [part.texts[i] for i in chosen], labels, texts, caption)
 
-    if data.several:
-        result = multilabel.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
-    else:
-        result = classification.assess(part.labels, chances, data.classes, part.names, data.summary, show, **options)
+    score = multilabel.assess if data.several else classification.assess
+    result = score(part.labels, chances, data.classes, part.names, data.summary, show, **scored)
     blocks, result.tables[text_report.SIMILAR_FILE] = text_report.near_duplicates(data)
     result.sections[-1].blocks.extend(blocks)
     if config.model.baselines and data.train is not data.test:

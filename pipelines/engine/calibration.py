@@ -1,4 +1,4 @@
-"""Does a confidence of 90 % mean right nine times in ten?"""
+"""Calibration: of predictions with a confidence of 90 %, nine in ten should be right."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reliability:
     Args:
         edges: (bins + 1,) from 0 to 1; a bin holds its upper edge, not its lower one.
         confidence: (bins,) mean confidence in the bin, NaN if it is empty.
-        accuracy: (bins,) share of right predictions in the bin, NaN if it is empty.
+        accuracy: (bins,) fraction of right predictions in the bin, NaN if it is empty.
         counts: (bins,) number of samples in the bin.
     """
 
@@ -77,7 +77,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
 
 
 def reliability_of_positive(labels: np.ndarray, p: np.ndarray, bins: int = 15) -> Reliability:
-    """Bins the rows by the probability of the positive class: `accuracy` is then its share among them.
+    """Bins the rows by the probability of the positive class; `accuracy` is then the fraction of positive rows.
 
     Args:
         labels: (N,) int, 1 for the positive class.
@@ -102,7 +102,7 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
 
 def temperature(logits: np.ndarray, targets: np.ndarray, *, several: bool = False) -> float:
-    """The number by which logits are divided so that the log loss is the least, between 0.05 and 20.
+    """The number by which logits are divided to minimize the log loss, between 0.05 and 20.
 
     The targets are softened as Platt (1999) did, by what so few samples can say: n of them without an error speak for a
     confidence of (n + 1) / (n + 2), not of 1. Without that, a few easy samples would ask for the lowest temperature.
@@ -137,11 +137,29 @@ def temperature(logits: np.ndarray, targets: np.ndarray, *, several: bool = Fals
     return float(np.exp(found.x))
 
 
-def calibrate(model: keras.Model, value: float) -> bool:
+def temperatures(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """A temperature for each of K independent labels, (K,); one that no sample has, or every one, keeps 1.
+
+    Args:
+        logits: (N, K).
+        targets: (N, K) of 0 and 1.
+    """
+    found = np.ones(logits.shape[1])
+    for k in range(len(found)):
+        if 0 < targets[:, k].sum() < len(targets):
+            found[k] = temperature(logits[:, k : k + 1], targets[:, k : k + 1], several=True)
+    return found
+
+
+def calibrate(model: keras.Model, value: float | np.ndarray) -> bool:
     """Divides the logits by a temperature, inside the last layer, so that exports have it too.
 
+    Args:
+        model: Its last layer is a Dense layer (or another with a `kernel` or `scale`) named `logits`.
+        value: One temperature, or one for each of the K outputs, (K,).
+
     Returns:
-        Whether it was done: not if the last layer has another form than ours (a Dense layer named `logits`).
+        Whether it was done: not if the last layer has another form.
     """
     names = {layer.name for layer in getattr(model, "layers", [])}
     layer = model.get_layer("logits") if "logits" in names else None
@@ -151,7 +169,24 @@ def calibrate(model: keras.Model, value: float) -> bool:
     for weight in (factor, getattr(layer, "bias", None)):
         if weight is not None:
             weight.assign(weight / value)
+    model.temperature = value * applied(model)
     return True
+
+
+def applied(model: keras.Model) -> float | np.ndarray:
+    """The temperature by which `calibrate` has divided the logits of a model in this process; 1 where it has not."""
+    return getattr(model, "temperature", 1.0)
+
+
+def uncalibrated(probabilities: np.ndarray, value: float | np.ndarray, *, several: bool = False) -> np.ndarray:
+    """The probabilities (N, K) that a model gave before its logits were divided by a temperature.
+
+    Exact for a softmax (or, with `several`, sigmoids) of one model; an approximation where predictions were averaged.
+    """
+    from scipy.special import expit, logit, softmax
+
+    chances = np.clip(np.asarray(probabilities, np.float64), 1e-300 if not several else 1e-15, 1 - 1e-15 * several)
+    return expit(value * logit(chances)) if several else softmax(value * np.log(chances), axis=1)
 
 
 def calibrate_on_validation(
@@ -159,10 +194,13 @@ def calibrate_on_validation(
 ) -> None:
     """Fits the temperature on the validation set, divides the model's logits by it, and says so on the console.
 
-    Accuracy does not change; confidences do. Arguments as in `temperature` and `calibrate`.
+    The predicted classes do not change, their confidences do. Several labels have a temperature each. Arguments as in
+    `temperature` and `calibrate`.
     """
-    value = temperature(logits, targets, several=several)
-    if calibrate(model, value):
+    value = temperatures(logits, targets) if several else temperature(logits, targets)
+    if not calibrate(model, value):
+        say("not calibrated: the last layer of the model is not a Dense layer named logits")
+    elif isinstance(value, float):
         say(f"calibrated on the validation set: temperature {value:.3f}")
     else:
-        say("not calibrated: the model's last layer is not a Dense layer named logits")
+        say(f"calibrated on the validation set: temperatures {value.min():.3f} to {value.max():.3f}")

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else."""
+"""The report of a run: one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 
+CARDS = 3  # numbers at the top of the page; the console shows all
+HALF = 6.5  # inches; wider figures have a line of their own
+
+
 @dataclass(frozen=True)
 class Text:
     """A paragraph."""
@@ -26,7 +30,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; columns whose cells all begin like numbers are aligned to the right."""
+    """Rows of text; columns whose cells all begin like numbers are aligned to the right.
+
+    In the report a click on a heading sorts the rows, and long tables have a field that filters them.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -42,13 +49,26 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A figure with its caption, and a description for those who cannot see it."""
+    """A figure with its caption, and a description for readers who cannot see it."""
 
     name: str
     figure: matplotlib.figure.Figure
     caption: str
     alt: str
     kind: ClassVar[str] = "figure"
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the width of the page; two others stand side by side."""
+        return self.figure.get_figwidth() > HALF
+
+    @property
+    def photos(self) -> bool:
+        """Whether it shows images, whose colours a dark page must not invert."""
+        return any(
+            image.get_array().ndim == 3 or image.get_cmap().name == "gray"
+            for axes in self.figure.axes for image in axes.get_images()
+        )  # fmt: skip
 
     @property
     def base64(self) -> str:
@@ -68,7 +88,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Mark:
-    """A part of a text, with the colour behind it (CSS, empty for none) and a label that is shown above it."""
+    """A piece of a text, with the colour behind it (CSS, or empty) and a label that is shown above it."""
 
     text: str
     colour: str = ""
@@ -77,7 +97,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Marked:
-    """Texts with coloured parts, each with a line of explanation before it."""
+    """Texts with coloured pieces, each after a line of explanation."""
 
     texts: Sequence[tuple[str, Sequence[Mark]]]
     caption: str = ""
@@ -98,7 +118,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it."""
+    """A heading and the blocks under it."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
@@ -111,6 +131,7 @@ def write_report(
     lead: str,
     headline: Sequence[Headline],
     sections: Sequence[Section],
+    summary: str = "",
 ) -> None:
     """Writes the report, whole or not at all; all text is escaped."""
     import jinja2
@@ -118,11 +139,13 @@ def write_report(
     loader = jinja2.FileSystemLoader(os.path.dirname(__file__))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.get_template("report.html.j2")
-    write_text(path, template.render(title=title, lead=lead, headline=headline, sections=sections))
+    write_text(
+        path, template.render(title=title, lead=lead, summary=summary, headline=headline[:CARDS], sections=sections)
+    )
 
 
 def save_figures(folder: str | os.PathLike[str], sections: Sequence[Section]) -> None:
-    """Each picture of the report as a PNG of its own."""
+    """Writes each figure of the report as a PNG."""
     from pathlib import Path
 
     from pipelines.core.files import whole
@@ -137,15 +160,16 @@ def save_figures(folder: str | os.PathLike[str], sections: Sequence[Section]) ->
 
 @dataclass(frozen=True)
 class Assessment:
-    """How good the model is.
+    """The scores of a model on its test set, and what the report shows of them.
 
     Args:
         metrics: What goes into metrics.json.
         headline: Numbers at the top of the report and on the console.
-        predictions: One row a test sample.
+        predictions: One row for each test sample.
         sections: Sections of the report.
         classes: Of a classification, the labels (N,), probabilities (N, K) and K names, for TensorBoard.
-        tables: Rows of further CSV files in the run's directory by their names; one without rows is not written.
+        tables: Rows of further CSV files in the run directory, by file name; one without rows is not written.
+        summary: One or two sentences on what the model has learned, for the top of the report and the console.
     """
 
     metrics: dict[str, Any]
@@ -154,3 +178,4 @@ class Assessment:
     sections: list[Section]
     classes: tuple[np.ndarray, np.ndarray, Sequence[str]] | None = None
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    summary: str = ""

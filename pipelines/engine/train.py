@@ -136,7 +136,7 @@ def _finish(
     seconds = sum(row["seconds"] for row in history.rows)
     gap = " The gap is how much worse validation is than training." if "gap" in history.columns() else ""
     curves = report.Figure(
-        "learning_curves", figures.learning_curves(history.columns()), "One point an epoch." + gap,
+        "learning_curves", figures.learning_curves(history.columns()), "One point per epoch." + gap,
         "Learning curves of training and validation",
     )  # fmt: skip
     sections = [
@@ -145,7 +145,7 @@ def _finish(
             curves,
             report.Text(f"{len(history.rows)} epochs in {seconds:.1f} s with {model.count_params():,} parameters."),
         ]),
-        report.Section("How it was made", [
+        report.Section("Configuration and environment", [
             report.Details("Configuration", run.config.read_text(encoding="utf-8")),
             report.Details("Environment", run.environment.read_text(encoding="utf-8")),
         ]),
@@ -160,6 +160,7 @@ def _finish(
     report.write_report(
         run.report,
         title=f"{task.name}: {run.path.name}",
+        summary=assessment.summary,
         lead=f"{data.describe()} Trained with {keras.backend.backend()} on {time.strftime('%Y-%m-%d')}.",
         headline=assessment.headline,
         sections=sections,
@@ -170,6 +171,8 @@ def _finish(
         ("test score", "value", ""),
         [(item.name, item.value, item.note) for item in assessment.headline],
     )
+    if assessment.summary:
+        say(assessment.summary)
     say(f"training {seconds:.1f} s, test and report {time.perf_counter() - start:.1f} s")
     say(f"report:      {run.report}")
     say(f"model:       {run.model}")
@@ -191,10 +194,10 @@ def _tell(data: Data) -> None:
     for note in data.summary.notes:
         say(f"note: {note}")
     if data.summary.duplicates:
-        part, name, other, copy = data.summary.duplicates[0]
+        split, name, other, same = data.summary.duplicates[0]
         number = len(data.summary.duplicates)
-        both = f"{name} ({part}) and {copy} ({other})"
-        say(f"warning: {number} samples are in two parts, such as {both}: scores may be too good")
+        both = f"{name} ({split}) and {same} ({other})"
+        say(f"warning: {number} samples occur in two splits, such as {both}: scores may be too good")
 
 
 def _check_same(run: RunDir, fingerprint: str) -> None:

@@ -1,4 +1,4 @@
-"""What a report says about a classifier that may give several labels, whatever it classifies."""
+"""Report sections and scores of a classifier that may predict several labels, for all kinds of data."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn import metrics as sk
 
 from pipelines.core.errors import UserError
 from pipelines.data.labels import THRESHOLD, joined
-from pipelines.engine import figures
-from pipelines.engine.calibration import Reliability, reliability
-from pipelines.engine.classes.classification import Show, about, shown
+from pipelines.engine import intervals
+from pipelines.engine.calibration import Reliability, reliability, uncalibrated
+from pipelines.engine.classes.classification import Show, about, calibrated, shown
 from pipelines.engine.classes.scores import BINS
-from pipelines.engine.report import Assessment, Block, Figure, Headline, Section, Table, Text
+from pipelines.engine.report import Assessment, Block, Headline, Section, Table, Text
 from pipelines.metrics import Estimate, bootstrap, title
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class MultiLabel:
 
     @property
     def predicted(self) -> np.ndarray:
-        """bool (N, K): the labels with a chance above one half."""
+        """bool (N, K): the labels with a probability above one half."""
         return self.probabilities > THRESHOLD
 
     def to_json(self) -> dict[str, Any]:
@@ -70,11 +70,11 @@ class MultiLabel:
 def score(
     targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, seed: int, resamples: int = 1000
 ) -> MultiLabel:
-    """Scores predictions; a label is given where its chance is above one half.
+    """Scores predictions; a label is predicted where its probability is above one half.
 
     F1 scores are as in scikit-learn (0 where undefined); the mean average precision is over the labels that some sample
     has. `log_loss` and `expected_calibration_error` (Guo et al., 2017, 15 bins) are over all decisions for or against a
-    label. F1 scores and subset accuracy have 95 % percentile bootstrap intervals over the samples.
+    label. F1 scores have 95 % percentile bootstrap intervals over the samples, subset accuracy has that of Wilson.
 
     Args:
         targets: (N, K) of 0 and 1.
@@ -109,15 +109,17 @@ def score(
     estimates = {
         "micro_f1": bootstrap(micro, len(truth), seed=seed, resamples=resamples),
         "macro_f1": bootstrap(macro, len(truth), seed=seed, resamples=resamples),
-        "subset_accuracy": bootstrap(lambda rows: right[rows].mean(), len(truth), seed=seed, resamples=resamples),
+        "subset_accuracy": intervals.wilson(int(right.sum()), len(truth)),
     }
+    decided = {"micro_f1": int(truth.sum()), "macro_f1": int(truth.sum(0)[truth.any(0)].min(initial=len(truth)))}
+    estimates |= {name: intervals.widened(estimates[name], number) for name, number in decided.items()}
     precision, recall, f1, support = sk.precision_recall_fscore_support(truth, guess, zero_division=np.nan)
     average = [sk.average_precision_score(truth[:, k], chances[:, k]) if truth[:, k].any() else math.nan
                for k in range(len(classes))]  # fmt: skip
     estimates["average_precision"] = Estimate(float(np.nanmean(average)) if truth.any() else math.nan)
     estimates["hamming_loss"] = Estimate(float((truth != guess).mean()))
     decisions = np.stack([1 - chances.ravel(), chances.ravel()], axis=1)
-    bins = reliability(truth.ravel().astype(int), decisions, BINS)
+    bins = _reliability(truth, chances)
     estimates["log_loss"] = Estimate(float(sk.log_loss(truth.ravel(), decisions, labels=[False, True])))
     estimates["expected_calibration_error"] = Estimate(bins.error)
     names = tuple(map(str, classes))
@@ -135,47 +137,63 @@ def assess(
     *,
     seed: int,
     resamples: int,
+    temperature: float | np.ndarray = 1.0,
 ) -> Assessment:
-    """Scores with intervals, predictions and report sections on the test part; arguments as in `classification`."""
+    """Scores with intervals, predictions and report sections on the test set; arguments as in `classification`.
+
+    `temperature` is one for all labels, or one for each, (K,).
+    """
     result = score(targets, probabilities, classes, seed=seed, resamples=resamples)
+    metrics, before = result.to_json(), None
+    if np.any(np.asarray(temperature) != 1.0):
+        before = _reliability(result.targets, uncalibrated(result.probabilities, temperature, several=True))
+        metrics["uncalibrated"] = {
+            "temperature": np.asarray(temperature).tolist(), "expected_calibration_error": before.error,
+        }  # fmt: skip
     headline = [Headline(title(name), f"{e.value:.4f}", _interval(e)) for name, e in result.metrics.items()
                 if name in MAIN]  # fmt: skip
     sections = [
         _scores(result),
-        Section("Predictions", _examples(result, show)),
-        about(summary, classes, "label", "Samples with each label, by part."),
+        Section("Errors", _examples(result, show)),
+        calibrated(result.reliability, before),
+        about(summary, classes, "label", "Samples with each label, by split."),
     ]
-    return Assessment({"test": result.to_json()}, headline, _rows(result, names), sections)
+    return Assessment({"test": metrics}, headline, _rows(result, names), sections, summary=_sentence(result))
+
+
+def _sentence(result: MultiLabel) -> str:
+    exact, f1 = result.metrics["subset_accuracy"], result.metrics["micro_f1"]
+    return (
+        f"All labels are right for {exact.value:.1%} of {len(result.targets):,} test samples (95 % interval "
+        f"{exact.low:.1%} to {exact.high:.1%}); micro F1 is {f1.value:.3f} ({f1.low:.3f} to {f1.high:.3f})."
+    )
+
+
+def _reliability(truth: np.ndarray, chances: np.ndarray) -> Reliability:
+    """Each of the N * K decisions for or against a label is one prediction."""
+    decisions = np.stack([1 - chances.ravel(), chances.ravel()], axis=1)
+    return reliability(truth.ravel().astype(int), decisions, BINS)
 
 
 def _interval(estimate: Estimate) -> str:
-    return "" if math.isnan(estimate.low) else f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
-
-
-def _ends(estimate: Estimate) -> str:
-    return "–" if math.isnan(estimate.low) else f"{estimate.low:.4f} – {estimate.high:.4f}"
+    return "" if math.isnan(estimate.low) else f"95 % interval {estimate.range}"
 
 
 def _scores(result: MultiLabel) -> Section:
-    table = [(title(name), f"{e.value:.4f}", _ends(e)) for name, e in result.metrics.items()]
+    table = [(title(name), f"{e.value:.4f}", e.range) for name, e in result.metrics.items()]
     per_class = [(name, *("–" if math.isnan(x) else f"{x:.1%}" for x in scores), str(support))
                  for name, *scores, support in result.per_class]  # fmt: skip
     columns = ("label", "precision", "recall", "F1", "average precision", "samples")
     caption = (
-        f"{len(result.targets):,} test samples; a label is given where its chance is above one half. Subset accuracy "
-        "is the share of samples with all labels right, Hamming loss that of wrong decisions for or against a label."
+        f"{len(result.targets):,} test samples; a label is predicted where its probability is above one half. Subset "
+        "accuracy is the fraction of samples with all labels right, Hamming loss that of wrong decisions for or "
+        "against a label."
     )
-    diagram = Figure(
-        "reliability", figures.reliability_diagram(result.reliability),
-        "All decisions for or against a label. Bars on the diagonal: a confidence of 90 % is right nine times in ten.",
-        "Reliability diagram",
-    )  # fmt: skip
     blocks: list[Block] = [
         Table(("score", "value", "95 % interval"), table, caption),
         Table(columns, per_class, "By label."),
-        diagram,
     ]
-    return Section("Test scores", blocks)
+    return Section("Scores", blocks)
 
 
 def _words(result: MultiLabel, row: np.ndarray) -> str:
@@ -199,14 +217,17 @@ def _examples(result: MultiLabel, show: Show) -> list[Block]:
     worst = np.argsort(likelihood.min(1), kind="stable")
     predicted = result.predicted
     right = (predicted == result.targets).all(1)
-    groups = (("surest_mistakes", "The surest mistakes.", worst[~right[worst]]),
-              ("surest_hits", "The surest right predictions.", worst[::-1][right[worst[::-1]]]))  # fmt: skip
+    best = worst[::-1]
+    groups = (
+        ("most_confident_errors", "Most confident errors.", worst[~right[worst]]),
+        ("most_confident_right", "Most confident right predictions.", best[right[best]]),
+    )
 
     def text(i: int) -> str:
         said = _words(result, predicted[i])
-        return said if right[i] else f"{said}; is {_words(result, result.targets[i])}"
+        return said if right[i] else f"{said}; true: {_words(result, result.targets[i])}"
 
-    note = 'Each has the predicted labels, and after "is" the true ones where they are others.'
+    note = "Each sample has its predicted labels, and the true ones if they differ."
     return [Text(note), *shown(groups, text, right, show)]
 
 

@@ -1,4 +1,4 @@
-"""How good is the model on data it has never seen, and how sure can one be of that?"""
+"""Scores of a classifier on samples that it has not seen, with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn import metrics as sk
 
 from pipelines.core.errors import UserError
+from pipelines.engine import intervals
 from pipelines.engine.calibration import Reliability, bin_indices, reliability
 from pipelines.metrics import Estimate, interval, resample_indices
 
@@ -98,15 +99,18 @@ def classification(
     decided: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> Classification:
-    """Scores predictions, each score with a 95 % percentile bootstrap interval over the samples.
+    """Scores predictions, each with a 95 % interval.
+
+    Accuracy, balanced accuracy, macro F1 and, of two classes, ROC AUC have analytic intervals that also hold where no
+    sample is wrong (`pipelines.engine.intervals`); the other scores, and all of them with `groups`, have percentile
+    bootstrap intervals, and one of Wilson where the bootstrap has no width.
 
     The values are scikit-learn's. Classes without a sample count in no average. `brier` is the sum of squared
     distances over the classes (Brier 1950, 0 to 2), halved for two classes as scikit-learn does;
     `expected_calibration_error` is that of Guo et al. (2017) with 15 bins; `roc_auc` is one class against the
     rest and, like `average_precision`, the mean over the classes, both with fewer resamples (at least 100)
     where N times K is over a million. The intervals of `expected_calibration_error` and `average_precision`
-    are shifted by the bias that the bootstrap shows: without that they can lie wholly above the value. A
-    score without a single error has an interval without width, as no resample holds one.
+    are shifted by the bias that the bootstrap shows: without that they can lie wholly above the value.
 
     Args:
         labels: (N,) int in 0..K-1, the true classes.
@@ -114,7 +118,7 @@ def classification(
         classes: K names, at least 2.
         seed: of the resamples.
         resamples: how often the samples are drawn anew.
-        decided: (N,) int, the class that each sample is taken for; the most probable one by default.
+        decided: (N,) int, the predicted class of each sample; the most probable one by default.
         groups: (N,) int, what the bootstrap draws together (`pipelines.metrics.resample_indices`).
 
     Raises:
@@ -136,6 +140,7 @@ def classification(
     for name in _BIASED:
         low, high = np.clip([estimates[name].low, estimates[name].high], 0, 1).tolist()
         estimates[name] = Estimate(values[name], low, high)
+    estimates |= _at_bounds(estimates, labels, predicted, groups)
 
     precision, recall, f1, support = sk.precision_recall_fscore_support(
         labels, predicted, labels=range(number), zero_division=np.nan
@@ -152,6 +157,32 @@ def classification(
         resamples=resamples,
         predicted=predicted,
     )
+
+
+def _at_bounds(
+    estimates: dict[str, Estimate], labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None
+) -> dict[str, Estimate]:
+    """Intervals that hold where no sample, or every one, is wrong."""
+    supports = np.bincount(labels)
+    supports = supports[supports > 0]
+    drawn = len(labels) if groups is None else len(np.unique(groups))
+    rarest = float(supports.min() * drawn / len(labels))
+    found = {name: intervals.widened(estimates[name], drawn) for name in ("accuracy", "macro_f1", "balanced_accuracy")}
+    found |= {name: intervals.widened(estimates[name], rarest) for name in ("roc_auc", "average_precision")}
+    top = f"top_{TOP}_accuracy"
+    if top in estimates:
+        found[top] = intervals.widened(estimates[top], drawn)
+    if groups is not None:
+        return found
+    recalls, f1_scores = intervals.per_class(labels, predicted, int(max(labels.max(), predicted.max())) + 1)
+    found["accuracy"] = intervals.wilson(int((labels == predicted).sum()), len(labels))
+    found["balanced_accuracy"] = intervals.mean(recalls)
+    found["macro_f1"] = intervals.mean(f1_scores, overlap=2.0)
+    if top in estimates:
+        found[top] = intervals.wilson(estimates[top].value * len(labels), len(labels))
+    if len(supports) == 2:
+        found["roc_auc"] = intervals.area(estimates["roc_auc"].value, *supports.tolist())
+    return found
 
 
 def _checked(labels: np.ndarray, probabilities: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -131,20 +131,17 @@ def _classes(
         if two:
             rule = f"{target.classes[1]!r} from a probability of {learned['threshold']:.3f} on"
         scores.blocks.insert(0, Text(f"Accuracy, F1, the classes and the matrix are those of the decisions: {rule}."))
-    if two:
-        scores.blocks[:] = [
-            table_two_classes.calibration(part.values, p[:, 1], target.classes[1])
-            if getattr(block, "name", None) == "reliability"
-            else block
-            for block in scores.blocks
-        ]
     sections.append(scores)
     shown = main_columns(data, model)
 
     def show(name: str, caption: str, chosen: np.ndarray, texts: list[str], right: list[bool]) -> Block:
         return rows_table(data, chosen[:SHOWN_ROWS], [text.replace("\n", ", ") for text in texts], caption, shown)
 
-    sections.append(Section("Predictions", classification.examples(result, show)))
+    sections.append(Section("Errors", [classification.confusion(result), *classification.examples(result, show)]))
+    calibration = classification.calibrated(result.reliability, None)
+    if two:
+        calibration.blocks[:] = [table_two_classes.calibration(part.values, p[:, 1], target.classes[1])]
+    sections.append(calibration)
     sections.append(classification.about(data.summary, target.classes))
     predictions = classification.rows(result, part.names)
     for row, k, of_row in zip(predictions, decided, p, strict=True):

@@ -62,7 +62,7 @@ def test_what_is_decided_need_not_be_what_is_most_probable():
 
 
 def test_intervals_of_groups_are_those_of_the_rows_without_copies():
-    once = classification(LABELS[:100], P[:100], "abcd", seed=0, resamples=50).metrics
+    once = classification(LABELS[:100], P[:100], "abcd", seed=0, resamples=50, groups=np.arange(100)).metrics
     groups = np.repeat(np.arange(100), 3)
     copied = classification(LABELS[groups], P[groups], "abcd", seed=0, resamples=50, groups=groups).metrics
     for name, estimate in once.items():
