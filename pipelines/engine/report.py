@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CARDS = 3  # numbers at the top of the page; the console shows all
 HALF = 6.5  # inches; wider figures have a line of their own
+NARROW = 62  # characters, likewise
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
     kind: ClassVar[str] = "table"
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the width of the page; narrow tables and figures stand side by side."""
+        widths = [max(len(cell) for cell in column) for column in zip(self.columns, *self.rows, strict=True)]
+        return sum(widths) + 3 * len(widths) > NARROW
 
     @property
     def numeric(self) -> set[int]:
