@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TASKS = {
     "image_classify": "Image classification: which class does an image show?",
     "text_classify": "Text classification: one class for each text, or several labels.",
+    "translate": "Translation: what does a text say in another language?",
     "ner": "Named-entity recognition: which names occur in a text, where, and of what type?",
     "finance": "Tables in finance: classify rows, predict numbers or times to an event, with costs and reason codes.",
     "medical": "Tables in medicine: the same, with the scores that clinical studies report.",

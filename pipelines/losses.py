@@ -134,6 +134,37 @@ class SquaredErrorOfMembers(keras.losses.Loss):
         return ops.mean(ops.square(ops.cast(y_true, "float32") - mean) + variance, axis=-1)
 
 
+@keras.saving.register_keras_serializable(package="pipelines")
+class TokenCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of each token of a sequence; the weights say which are no padding, and the mean is over the others.
+
+    Args:
+        label_smoothing: Part of the target spread over all tokens.
+
+    Reference:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015; for translation Vaswani et
+        al., "Attention Is All You Need", 2017.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "token_cross_entropy", **kwargs: Any) -> None:
+        super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(B, T) tokens and logits (B, T, V) to losses (B, T)."""
+        logits = ops.cast(y_pred, "float32")
+        losses = ops.sparse_categorical_crossentropy(y_true, logits, from_logits=True)
+        if not self.label_smoothing:
+            return losses
+        even = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        return (1 - self.label_smoothing) * losses + self.label_smoothing * even
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
 def classification_loss(imbalance: str, label_smoothing: float) -> keras.losses.Loss:
     """The loss of a single-label classifier with logits and one-hot or mixed labels."""
     if imbalance == "focal":

@@ -147,6 +147,14 @@ class Stream:
         batches = order.reshape(steps, self.batch_size).astype(np.int64)
         return batches[self._start :], step_seeds(steps, seed=seed, epoch=epoch)[self._start :]
 
+    def _width(self) -> int:
+        """Columns of the plan: the most samples of a batch."""
+        return self.batch_size
+
+    def _present(self, indices: Any) -> Any:
+        """Of a row of the plan those that are samples; where batches differ in size, the rest is -1."""
+        return indices
+
     def _build(
         self, read: Read, signature: Sequence[tuple[tuple[int, ...], Any]], transform: Transform | None
     ) -> tf.data.Dataset:
@@ -154,17 +162,17 @@ class Stream:
 
         def plan(_: tf.Tensor) -> tf.data.Dataset:
             batches, seeds = tf.numpy_function(lambda: _calls.run(self._plan), [], (tf.int64, tf.int32))
-            batches.set_shape((None, self.batch_size))
+            batches.set_shape((None, self._width()))
             seeds.set_shape((None, 2))
             return tf.data.Dataset.from_tensor_slices((batches, seeds))
 
         reader = _reader(read, signature)
         plans = tf.data.Dataset.range(1).flat_map(plan)
         if transform is None:
-            batches = plans.map(lambda indices, _: reader(indices), num_parallel_calls=_cores())
+            batches = plans.map(lambda indices, _: reader(self._present(indices)), num_parallel_calls=_cores())
         else:
             batches = plans.map(
-                lambda indices, seed: transform(*reader(indices), seed=seed),
+                lambda indices, seed: transform(*reader(self._present(indices)), seed=seed),
                 num_parallel_calls=_cores(),
             )
         dataset = _ahead(batches)
