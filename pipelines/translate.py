@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.config import check
+from pipelines.core.errors import UserError
 from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
 from pipelines.pairs.config import DecodeConfig, PairsDataConfig, TranslatorConfig
@@ -116,6 +117,18 @@ def assess(config: Config, data: PairData, model: Any) -> Any:
     return report.assess(data, decoder, seed=config.run.seed, resamples=config.run.resamples)
 
 
+def _decoding(spec: dict[str, Any]) -> DecodeConfig:
+    """The options of the run with those of the command."""
+    given = spec.get("options", {})
+    values = {**spec["decode"], **given}
+    values["beam"] = max(values["beam"], values["best"]) if "beam" not in given else values["beam"]
+    values["best"] = min(values["beam"], values["best"]) if "best" not in given else values["best"]
+    try:
+        return DecodeConfig(**values)
+    except ValueError as error:
+        raise UserError(str(error).replace("decode.", "--")) from None
+
+
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
     from pipelines.pairs.inputs import given
 
@@ -128,13 +141,13 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
     from pipelines.pairs.inputs import rows
     from pipelines.pairs.subwords import from_json
 
-    options = DecodeConfig(**{**spec["decode"], **spec.get("options", {})})
+    options = _decoding(spec)
     decoder = Decoder(model, from_json(spec["subwords"]), options, usual=spec["usual_length"], most=spec["max_length"])
     return rows(decoder, inputs)
 
 
 def columns(spec: dict[str, Any]) -> list[str]:
-    best = {**spec["decode"], **spec.get("options", {})}["best"]
+    best = _decoding(spec).best
     more = [name for n in range(2, best + 1) for name in (f"translation_{n}", f"score_{n}")]
     return ["input", "text", "translation", "score", "warnings", *more, "error"]
 
@@ -159,11 +172,37 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
     return explanations.attention_maps(decoder, texts)
 
 
+def exporter(*arguments: Any) -> Any:
+    from pipelines.pairs.export import export
+
+    return export(*arguments)
+
+
+def as_text(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The translations alone, each on lines of its own."""
+    from pipelines.pairs import inputs
+
+    return inputs.as_text(rows)
+
+
+def as_document(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The .po or TMX file that was read, with its translations."""
+    from pipelines.pairs import inputs
+
+    return inputs.as_document(rows)
+
+
 TASK = Task(
     "translate", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
     inputs_help="texts, text files, tables with a column of texts, .po and .tmx files (what is not yet translated), "
     "folders or globs of these, or - for texts on standard input, one a line",
+    formats={"txt": as_text, "po": as_document, "tmx": as_document}, exporter=exporter,
+    predict_options={
+        "best": {"type": int, "help": "different translations of each text (default: those of the training's options)"},
+        "beam": {"type": int, "help": "hypotheses that are followed at once; 1 is greedy and quickest"},
+        "alpha": {"type": float, "help": "length penalty; more prefers longer translations"},
+    },
     load_test=load_test, explain=explain, space=SPACE, shape_data=("data.", "model.pieces"),
 )  # fmt: skip
 train = TASK.train

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +55,9 @@ def assess(task: TaskRecord, config: Any, model: Any, run: RunDir, source: str |
 
 
 def predict(
-    task: TaskRecord, path: str, inputs: Sequence[str], out: str | None, kind: str | None, overwrite: bool
-) -> None:
+    task: TaskRecord, path: str, inputs: Sequence[str], out: str | None, kind: str | None, overwrite: bool,
+    options: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Writes a row for each input to standard output or a file; unreadable inputs get a row that says why.
 
     Raises:
@@ -68,7 +69,7 @@ def predict(
     if kind is None:
         suffix = Path(out).suffix.lower().lstrip(".") if out is not None else "csv"
         kind = {"ndjson": "jsonl"}.get(suffix, suffix if suffix in ("jsonl", *task.formats) else "csv")
-    spec = run.read_spec()
+    spec = {**run.read_spec(), **({"options": dict(options)} if options else {})}
     raw = task.inputs(spec, inputs)
     model = load_model(run)
     counts = {"read": 0, "broken": 0}

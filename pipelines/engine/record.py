@@ -43,6 +43,9 @@ class TaskRecord:
             added to spec.json.
         phases: Options to the phases of training, where there are several.
         load_test: Options and spec of a run to data with a test set only.
+        exporter: The verb `export` of a model of several parts: task, run, format and target to what was written.
+        predict_options: Further options of `predict` by name, with what argparse takes; given, they are in the
+            spec as `options`.
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
         formats: Further formats of `predict`: rows to text.
         space: Options that `tune` searches in addition to learning rate and weight decay, with their ranges.
@@ -67,6 +70,8 @@ class TaskRecord:
     phases: Callable[..., Any] = _one_phase
     load_test: Callable[..., Any] | None = None
     explain: Callable[..., Any] | None = None
+    exporter: Callable[..., Any] | None = None
+    predict_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
     space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     shape_data: tuple[str, ...] = ("data.",)
@@ -74,7 +79,7 @@ class TaskRecord:
     @property
     def verbs(self) -> tuple[str, ...]:
         """The verbs of this task."""
-        missing = {"explain": self.explain, "export": self.example}
+        missing = {"explain": self.explain, "export": self.example or self.exporter}
         return tuple(verb for verb in VERBS if missing.get(verb, self) is not None)
 
     @property

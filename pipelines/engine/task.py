@@ -92,11 +92,15 @@ class Task(TaskRecord):
         formats = ("csv", "jsonl", *self.formats)
         parser.add_argument("--format", choices=formats, help="without it the suffix of --out decides")
         parser.add_argument("--overwrite", action="store_true", help="replace an existing --out")
+        for name, about in self.predict_options.items():
+            parser.add_argument(f"--{name}", **about)
         options = parser.parse_args(argv)
         with self._opened(options):
             from pipelines.engine import apply
 
-            apply.predict(self, options.run, options.inputs, options.out, options.format, options.overwrite)
+            given = {name: getattr(options, name) for name in self.predict_options}
+            more = {name: value for name, value in given.items() if value is not None}
+            apply.predict(self, options.run, options.inputs, options.out, options.format, options.overwrite, more)
 
     def _export_command(self, argv: Sequence[str]) -> None:
         parser = self._parser("export", "Export a run's model, and check that its outputs equal the original's.")
@@ -104,6 +108,9 @@ class Task(TaskRecord):
         parser.add_argument("--out", help="file or folder to write; without it a folder in the run directory")
         options = parser.parse_args(argv)
         with self._opened(options):
+            if self.exporter is not None:
+                self.exporter(self, options.run, options.format, options.out)
+                return
             from pipelines.engine import export
 
             export.export(self, options.run, options.format, options.out)

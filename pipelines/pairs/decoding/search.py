@@ -1,8 +1,8 @@
 """Beam search: batched and compiled, with the decoder's keys and values kept; a beam of one is greedy.
 
-The score of a hypothesis is its log-probability over a penalty of its length, ((5 + n) / 6) ** alpha for n pieces
-with the end (Wu et al., "Google's Neural Machine Translation System", 2016, without the coverage). At each step the
-best 3 K of all continuations are ranked; an end among the best K of them finishes a hypothesis, the best K others live on. A
+The score of a hypothesis is its log-probability over a penalty of its length, ((5 + n) / 6) ** alpha for n pieces with
+the end (Wu et al., "Google's Neural Machine Translation System", 2016, without the coverage). At each step the best 3
+K of all continuations are ranked; an end among the best K of them finishes a hypothesis, the best K others live on. A
 search ends when no living hypothesis can come to more than the worst of those that are wanted, or at the limit of its
 source, where hypotheses have to end. So it always ends, and what is found for one source does not depend on its
 neighbours.
