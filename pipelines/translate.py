@@ -42,10 +42,10 @@ class Config(TrainConfig):
     model: TranslatorConfig = field(default_factory=TranslatorConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig("adamw", learning_rate=3e-3, weight_decay=0.01, clipnorm=1.0)
+        default_factory=lambda: OptimizerConfig("adamw", learning_rate=5e-3, weight_decay=0.01, clipnorm=1.0)
     )
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("cosine", warmup=0.1, final=0.02))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, label_smoothing=0.1, ema=0.99))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=8, label_smoothing=0.1, ema=0.98))
 
     def __post_init__(self) -> None:
         check(self.fit.imbalance == "none", "fit.imbalance", "none for translate", self.fit.imbalance)

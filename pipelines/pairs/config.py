@@ -82,14 +82,14 @@ class TranslatorConfig:
 
     builder: str = "transformer"
     pieces: int = 1000
-    width: int = 128
+    width: int = 96
     heads: int = 4
     inner: int = 0
-    encoder_depth: int = 3
+    encoder_depth: int = 2
     decoder_depth: int = 1
     dropout: float = 0.1
     positions: Literal["rotary", "learned"] = "rotary"
-    batch_tokens: int = 2048
+    batch_tokens: int = 768
     buckets: int = 6
 
     def __post_init__(self) -> None:
