@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXPLAINED = 8  # texts of the test part, where none are given
 MOST_EXPLAINED = 100
 # Learning rates that suit each kind of model; another kind has its optimizer's default.
-RATES = {"ngrams": 2e-3, "cnn": 1e-3, "transformer": 5e-4, "kerashub": 5e-5}
+RATES = {"ngrams": 1e-2, "cnn": 1e-3, "transformer": 5e-4, "kerashub": 5e-5}
 
 
 @dataclass
@@ -52,7 +52,7 @@ def load_data(config: Config) -> TextParts:
     data = load_texts(config.data, seed=config.run.seed)
     if data.several and config.fit.imbalance not in ("none", "focal"):
         raise UserError(f"fit.imbalance must be none or focal for several labels a text, got {config.fit.imbalance!r}")
-    return replace(data, reader=reader_for(config.model, data.train.texts))
+    return replace(data, reader=reader_for(config.model, data.train.texts, len(data.classes)))
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> TextParts:
@@ -65,7 +65,8 @@ def load_test(config: Config, spec: dict[str, Any]) -> TextParts:
 def build_model(config: Config, data: TextParts) -> Any:
     from pipelines.texts.builders import build
 
-    return build(config.model, data)
+    steps = config.fit.epochs * max(len(data.train.texts) // config.fit.batch_size, 1)
+    return build(config.model, data, steps)
 
 
 def objective(config: Config, data: TextParts) -> Any:

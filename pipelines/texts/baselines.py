@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # More texts make these models no worse than they are, only slower.
 MOST = 50_000
-EPOCHS, BATCH, RATE = 5, 64, 2e-3
+EPOCHS, BATCH, RATE = 5, 64, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +71,18 @@ def ngrams(data: TextParts, generator: np.random.Generator) -> Baseline:
     """The n-gram model of `pipelines.texts.models`, trained as it is by default but for a fixed time."""
     import keras
 
-    from pipelines.texts.builders import NGRAMS, ngram_model, targets
+    from pipelines.texts.builders import most_ngrams, ngram_model, targets
     from pipelines.texts.inputs import NgramInput
     from pipelines.texts.predict import logits_of, probabilities
 
     start = time.perf_counter()
     chosen = some(len(data.train.texts), generator)
     texts = [data.train.texts[i] for i in chosen]
-    reader = NgramInput.learn(texts, size=NGRAMS)
+    reader = NgramInput.learn(texts, size=most_ngrams(len(data.classes)))
     goal = targets(data.train.labels[chosen], len(data.classes))
-    model = ngram_model(reader, texts, goal)
-    loss = keras.losses.BinaryCrossentropy if data.several else keras.losses.CategoricalCrossentropy
     steps = max(EPOCHS * max(len(texts) // BATCH, 1), 1)
+    model = ngram_model(reader, texts, goal, steps=steps)
+    loss = keras.losses.BinaryCrossentropy if data.several else keras.losses.CategoricalCrossentropy
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)), loss(from_logits=True))
     windows = reader.windows(texts)
     for _ in range(EPOCHS):

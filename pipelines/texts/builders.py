@@ -17,20 +17,27 @@ if TYPE_CHECKING:
 
     from pipelines.texts.load import TextParts
 
-# N-grams to know, subwords and words to learn, where the user does not say.
-NGRAMS, SUBWORDS, WORDS = 2**18, 8000, 50_000
+# Subwords and words to learn, where the user does not say.
+SUBWORDS, WORDS = 8000, 50_000
+# The factor of an n-gram that says nothing about a class, to which the size of its log ratio is added; and the steps of a
+# training that is not short.
+PLAIN, STEPS = 1.0, 400
 
 
-def reader_for(options: TextModelConfig, texts: Sequence[str]) -> TextInput:
+def most_ngrams(classes: int) -> int:
+    """How many n-grams are known, where the user does not say: fewer with many classes, since each has its weights."""
+    return min(max(2**21 // classes, 2**16), 2**18)
+
+
+def reader_for(options: TextModelConfig, texts: Sequence[str], classes: int) -> TextInput:
     """Learns from the training texts, or takes from the pretrained model, how a text becomes numbers.
 
     Raises:
         UserError: The pretrained model cannot be loaded, or windows are longer than it can read.
     """
     if options.builder == "ngrams":
-        return NgramInput.learn(
-            texts, size=options.vocabulary or NGRAMS, length=options.length, overlap=options.overlap
-        )
+        size = options.vocabulary or most_ngrams(classes)
+        return NgramInput.learn(texts, size=size, length=options.length, overlap=options.overlap)
     if options.pretrained:
         from pipelines.texts import backbones
 
@@ -47,7 +54,7 @@ def reader_for(options: TextModelConfig, texts: Sequence[str]) -> TextInput:
     return TokenInput(learned, options.length, options.overlap)
 
 
-def build(options: TextModelConfig, data: TextParts) -> keras.Model:
+def build(options: TextModelConfig, data: TextParts, steps: int) -> keras.Model:
     """The model, for the classes and the reader of the data.
 
     Raises:
@@ -59,7 +66,8 @@ def build(options: TextModelConfig, data: TextParts) -> keras.Model:
 
     classes, reader = len(data.classes), data.reader
     if options.builder == "ngrams":
-        return ngram_model(reader, data.train.texts, targets(data.train.labels, classes), options.token_dropout)
+        goal = targets(data.train.labels, classes)
+        return ngram_model(reader, data.train.texts, goal, steps=steps, token_dropout=options.token_dropout)
     if options.pretrained:
         backbone = backbones.load(options.builder.partition(":")[2])
         rate = 0.1 if options.dropout is None else options.dropout
@@ -77,14 +85,21 @@ def build(options: TextModelConfig, data: TextParts) -> keras.Model:
     )
 
 
-def ngram_model(reader: Any, texts: Sequence[str], of_texts: np.ndarray, token_dropout: float = 0.0) -> keras.Model:
-    """The n-gram model that starts from what the training texts, with targets (N, K), say about each n-gram."""
-    from pipelines.texts import models as text_models
+def ngram_model(
+    reader: Any, texts: Sequence[str], of_texts: np.ndarray, *, steps: int, token_dropout: float = 0.0
+) -> keras.Model:
+    """The n-gram model for texts (N) with targets (N, K), that is trained on them for so many steps."""
+    from pipelines.texts import models
     from pipelines.texts.ngram_evidence import evidence
 
     size, windows = len(reader.known), reader.windows(texts)
     rarity, ratios = evidence(windows, of_texts[windows.owner], size)
-    return text_models.ngrams(size, of_texts.shape[1], rarity, ratios, token_dropout=token_dropout)
+    # Adam moves a weight by about the learning rate a step: a short training has to move further in each.
+    pace = max(1.0, STEPS / steps)
+    factors = pace * (PLAIN + np.abs(ratios))
+    return models.ngrams(
+        size, of_texts.shape[1], rarity, factors, words=reader.known_words, token_dropout=token_dropout
+    )
 
 
 def targets(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -79,7 +79,7 @@ class TextModelConfig:
     """
 
     builder: str = "ngrams"
-    length: int = 128
+    length: int = 0
     overlap: float = 0.25
     vocabulary: int = 0
     lowercase: bool = True
@@ -95,6 +95,8 @@ class TextModelConfig:
     baselines: bool = True
 
     def __post_init__(self) -> None:
+        if self.length == 0:
+            self.length = 2048 if self.builder == "ngrams" else 128
         check(8 <= self.length <= 65536, "model.length", "between 8 and 65536", self.length)
         check(0 <= self.overlap <= 0.9, "model.overlap", "between 0 and 0.9", self.overlap)
         check(

@@ -17,6 +17,8 @@ from pipelines.texts.vocabulary import WORD, Vocabulary
 MULTIPLE = 16
 LEARN_BLOCK = 4096
 MIX, BITS = np.uint64(2654435761), np.uint64(2**32)  # Knuth's multiplicative hash
+CHARACTERS = np.uint64(2**31)  # the bit of n-grams of characters
+COUNT, MOST_COUNTED = 2**24, 128  # an entry of a row is the number of an n-gram, plus COUNT for each repetition
 SPACES = np.array([i for i in range(0x3001) if chr(i).isspace()], np.uint64)
 _WORD = re.compile(WORD)
 
@@ -107,62 +109,80 @@ class TokenInput:
 
 @dataclass(eq=False)
 class NgramInput:
-    """Runs of words and of characters, each hashed to 32 bits; those that the training texts have often are known.
+    """N-grams of words and of characters, hashed to 32 bits; those that occur in several training texts are known.
 
-    Upper and lower case are one, and so are all runs of white space. Runs of characters go across words. A run counts
-    once a window, however often it stands there.
+    Upper and lower case are the same, and so is all white space. N-grams of characters stay within a word and the
+    spaces around it. A row holds each known n-gram of the window once: its number, plus `COUNT` times the further
+    occurrences (at most 127 are counted).
 
     Args:
-        known: uint32 (V,), the hashes of the known runs, rising; the run of `known[i]` has the number i + 1.
-        words: Longest run of words.
-        low: Shortest run of characters.
-        high: Longest run of characters; 0 leaves them out.
+        known: uint32 (V,), the hashes of the known n-grams in ascending order; `known[i]` has the number i + 1. The
+            highest bit is set for characters, so that the words come first.
+        words: Length of the longest n-gram of words.
+        low: Length of the shortest n-gram of characters.
+        high: Length of the longest n-gram of characters; 0 for none.
         length: Most words of a window.
-        overlap: Part of a window that the next one repeats.
+        overlap: Fraction of a window that the next one repeats.
+        weighted: False for runs of version 0.1.0: n-grams of characters cross words, occurrences are not counted, and
+            no bit tells characters from words.
 
     Reference:
         Joulin et al., "Bag of Tricks for Efficient Text Classification", 2016, for the hashing.
     """
 
     known: np.ndarray
-    words: int = 3
-    low: int = 3
-    high: int = 6
-    length: int = 512
+    words: int = 2
+    low: int = 2
+    high: int = 5
+    length: int = 2048
     overlap: float = 0.25
+    weighted: bool = True
     pad: int = field(default=0, init=False)
+    _recent: list[tuple[Sequence[str], Windows]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def learn(cls, texts: Sequence[str], *, size: int, least: int = 2, **options: Any) -> NgramInput:
-        """The runs that stand in `least` texts or more, the `size` most frequent of them."""
+        """Knows the n-grams that occur in at least `least` texts, the `size` most frequent of them."""
         everything = cls(np.zeros(0, np.uint32), **options)
-        runs, counts = np.zeros(0, np.uint32), np.zeros(0, np.int64)
+        seen, counts = np.zeros(0, np.uint32), np.zeros(0, np.int64)
         for start in range(0, len(texts), LEARN_BLOCK):
             block = [np.unique(hashes) for hashes, _ in map(everything._hashes, texts[start : start + LEARN_BLOCK])]
             found, number = np.unique(np.concatenate(block), return_counts=True)
-            runs, place = np.unique(np.concatenate([runs, found]), return_inverse=True)
-            counts = np.bincount(place, np.concatenate([counts, number]), len(runs)).astype(np.int64)
+            seen, place = np.unique(np.concatenate([seen, found]), return_inverse=True)
+            counts = np.bincount(place, np.concatenate([counts, number]), len(seen)).astype(np.int64)
         often = np.flatnonzero(counts >= least)
         often = often[np.argsort(-counts[often], kind="stable")[:size]]
-        return cls(np.sort(runs[often]), **options)
+        return cls(np.sort(seen[often]), **options)
+
+    @property
+    def known_words(self) -> int:
+        """How many of the known n-grams are of words; theirs are the first numbers."""
+        return int(np.searchsorted(self.known, CHARACTERS))
 
     def windows(self, texts: Sequence[str], *, places: bool = False) -> Windows:
+        for same, windows in self._recent:
+            if same is texts and not places:
+                return windows
         windows = Windows([], np.zeros(0, np.int64), self.pad, [])
         owner: list[int] = []
         for number, text in enumerate(texts):
             for piece, shift in self._pieces(text):
                 owner.append(number)
-                hashes, at = self._hashes(piece)
+                hashes, at = self._hashes(piece, places=places)
                 if not len(self.known):
                     hashes = hashes[:0]
                 index = np.searchsorted(self.known, hashes)
                 index[index == len(self.known)] = 0
                 hit = self.known[index] == hashes if len(hashes) else np.zeros(0, bool)
-                ids, entry = np.unique(index[hit] + 1, return_inverse=True)
+                ids, entry, counts = np.unique(index[hit] + 1, return_inverse=True, return_counts=True)
+                if self.weighted:
+                    ids = ids + COUNT * np.minimum(counts - 1, MOST_COUNTED - 1)
                 windows.ids.append(ids.astype(np.int32))
                 if places:
                     windows.places.append(np.column_stack([entry, at[: len(hit)][hit] + shift]).astype(np.int32))
         windows.owner = np.array(owner, np.int64)
+        if not places:  # training asks for the same texts several times
+            self._recent = [(texts, windows), *self._recent[:1]]
         return windows
 
     def _pieces(self, text: str) -> Iterator[tuple[str, int]]:
@@ -176,37 +196,47 @@ class NgramInput:
             first, last = (inner[0].start(), inner[-1].end()) if inner and len(inner) < len(found) else (0, len(text))
             yield text[first:last], first
 
-    def _hashes(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """uint32 hashes of all runs, and int64 (R, 2) where they stand."""
+    def _hashes(self, text: str, places: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """uint32 hashes of all n-grams, and, if asked for, int64 (N, 2) where they are."""
         lower = text.lower()
         if len(lower) != len(text):  # a few letters grow
             lower = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
-        hashes, places = [], []
+        hashes, at = [], []
         found = list(_WORD.finditer(lower))
         run = np.array([zlib.crc32(m.group().encode("utf-8", "replace")) for m in found], np.uint64)
-        starts, ends = np.array([m.start() for m in found]), np.array([m.end() for m in found])
         single = run
         for size in range(1, self.words + 1):
             if size > 1:
                 following = single[size - 1 :]
                 run = (run[: len(following)] * MIX + following) % BITS
-            hashes.append(run)
-            places.append(np.column_stack([starts[: len(run)], ends[size - 1 :]]).reshape(-1, 2))
+            hashes.append(run % CHARACTERS if self.weighted else run)
+            if places:
+                first, last = found[: len(run)], found[size - 1 :]
+                at.append(np.array([(a.start(), b.end()) for a, b in zip(first, last, strict=True)]).reshape(-1, 2))
         points = np.frombuffer(f" {lower} ".encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
         space = np.isin(points, SPACES)
         kept = np.flatnonzero(~(space & np.concatenate([[False], space[:-1]])))
         points = np.where(space, np.uint64(32), points)[kept]
+        spaces = np.concatenate([[0], np.cumsum(space[kept])])
         run = np.zeros(len(points), np.uint64)
         for size in range(1, self.high + 1):
             run = (run[: len(points) - size + 1] * MIX + points[size - 1 :] + np.uint64(1)) % BITS
-            if size >= self.low:
-                # Sizes begin at different values, and words are hashed in another way: no two kinds are taken for one.
-                hashes.append((run ^ np.uint64(size * 0x9E3779B1 % 2**32)) % BITS)
-                places.append(np.column_stack([kept[: len(run)] - 1, kept[size - 1 :]]).clip(0, len(text)))
-        return np.concatenate(hashes).astype(np.uint32), np.concatenate(places).astype(np.int64)
+            if size < self.low or not len(run):
+                continue
+            # Each size begins at a value of its own, and words are hashed in another way: no two are taken for one.
+            hashed = (run ^ np.uint64(size * 0x9E3779B1 % 2**32)) % BITS
+            begins = np.arange(len(run))
+            if self.weighted:
+                begins = np.flatnonzero(spaces[begins + max(size - 1, 1)] == spaces[begins + 1])
+                hashed = hashed[begins] | CHARACTERS
+            hashes.append(hashed)
+            if places:
+                at.append(np.column_stack([kept[begins] - 1, kept[begins + size - 1]]).clip(0, len(text)))
+        everywhere = np.concatenate(at).astype(np.int64) if places else np.zeros((0, 2), np.int64)
+        return np.concatenate(hashes).astype(np.uint32), everywhere
 
     def to_json(self) -> dict[str, Any]:
-        names = ("words", "low", "high", "length", "overlap")
+        names = ("words", "low", "high", "length", "overlap", "weighted")
         known = base64.b64encode(zlib.compress(np.diff(self.known, prepend=np.uint32(0)).astype("<u4").tobytes()))
         return {"kind": "ngrams", "known": known.decode(), **{name: getattr(self, name) for name in names}}
 
@@ -216,7 +246,7 @@ def from_json(value: Mapping[str, Any]) -> TextInput:
     options = {key: option for key, option in value.items() if key != "kind"}
     if value["kind"] == "ngrams":
         steps = np.frombuffer(zlib.decompress(base64.b64decode(options.pop("known"))), "<u4")
-        return NgramInput(np.cumsum(steps, dtype=np.uint32), **options)
+        return NgramInput(np.cumsum(steps, dtype=np.uint32), **{"weighted": False, **options})
     return TokenInput(Vocabulary.from_json(options["vocabulary"]), options["length"], options["overlap"])
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from pipelines.texts.inputs import COUNT
+
 
 @keras.saving.register_keras_serializable(package="pipelines")
 class TokenMask(keras.layers.Layer):
@@ -61,7 +63,7 @@ class MaskedPooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipelines")
 class NgramTerms(keras.layers.Layer):
-    """What each n-gram of a text adds to each logit: int32 (B, L), 0 being the padding, to float32 (B, L, K).
+    """The n-grams of version 0.1.0, whose runs are still read: int32 (B, L), 0 being the padding, to float32 (B, L, K).
 
     A term is the n-gram's share of the text, its rarity over the Euclidean norm of all of them, times what it says: a
     learned weight, and a learned multiple of its evidence, the log ratio of its chances inside and outside of the class
@@ -98,6 +100,62 @@ class NgramTerms(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "classes": self.classes}
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
+class TfidfTerms(keras.layers.Layer):
+    """What each n-gram of a text adds to each logit: int32 (B, L), 0 being the padding, to float32 (B, L, K).
+
+    A term is the TF-IDF weight of the n-gram in the text, times a learned weight, times a fixed factor that says how
+    far the weight of this n-gram for this class may move. The TF-IDF weight is (1 + log of its occurrences) times its
+    rarity; the weights of the words of a text have a Euclidean norm of 1, those of the n-grams of characters of
+    `characters`. The learned weights begin at zero.
+
+    Args:
+        size: Number of n-grams, without 0.
+        classes: K.
+        words: The first so many numbers are n-grams of words, the others of characters.
+        characters: Norm of the n-grams of characters of a text.
+
+    References:
+        Salton & Buckley, "Term-Weighting Approaches in Automatic Text Retrieval", 1988.
+        Wang & Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", ACL 2012, for factors
+        from naive Bayes.
+    """
+
+    def __init__(self, size: int, classes: int, words: int, characters: float = 0.7, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = size
+        self.classes = classes
+        self.words = words
+        self.characters = characters
+
+    def build(self, input_shape: Any) -> None:
+        shape = (self.size + 1, self.classes)
+        self.rarity = self.add_weight(shape=shape[:1], initializer="ones", trainable=False, name="rarity")
+        self.factors = self.add_weight(shape=shape, initializer="ones", trainable=False, name="factors")
+        self.embeddings = self.add_weight(shape=shape, initializer="zeros", name="embeddings")
+
+    def call(self, ids: Any) -> Any:
+        ids = ops.cast(ids, "int32")
+        numbers = ops.mod(ids, COUNT)
+        occurrences = ops.cast(ops.floor_divide(ids, COUNT) + 1, self.compute_dtype)
+        weights = ops.take(self.rarity, numbers, axis=0) * (1 + ops.log(occurrences))
+        words = weights * ops.cast((numbers != 0) & (numbers <= self.words), weights.dtype)
+        characters = weights * ops.cast(numbers > self.words, weights.dtype)
+        weights = _unit(words) + self.characters * _unit(characters)
+        return weights[..., None] * ops.take(self.factors, numbers, axis=0) * ops.take(self.embeddings, numbers, axis=0)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape, self.classes)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("size", "classes", "words", "characters")}
+        return {**super().get_config(), **own}
+
+
+def _unit(weights: Any) -> Any:
+    return weights / ops.sqrt(ops.maximum(ops.sum(ops.square(weights), axis=1, keepdims=True), 1e-6))
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
@@ -160,11 +218,23 @@ class Positions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipelines")
 class Affine(keras.layers.Layer):
-    """One factor for all outputs, which is not trained, and a bias for each, which is."""
+    """A factor and a bias for each output; the factors, which calibration sets, are not trained.
+
+    Args:
+        single: One factor for all outputs, as in runs of version 0.1.0.
+    """
+
+    def __init__(self, single: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.single = single
 
     def build(self, input_shape: Any) -> None:
-        self.scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="scale")
+        shape = () if self.single else (input_shape[-1],)
+        self.scale = self.add_weight(shape=shape, initializer="ones", trainable=False, name="scale")
         self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
 
     def call(self, inputs: Any) -> Any:
         return inputs * self.scale + self.bias
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "single": self.single}

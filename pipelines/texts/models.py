@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import layers
 
-from pipelines.texts.layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask
+from pipelines.texts.layers import Affine, MaskedPooling, Positions, TfidfTerms, TokenDropout, TokenMask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,29 +22,36 @@ SIZES = (2, 3, 4, 5)
 
 
 def ngrams(
-    size: int, classes: int, rarity: np.ndarray, evidence: np.ndarray, *, token_dropout: float = 0.0
+    size: int,
+    classes: int,
+    rarity: np.ndarray,
+    factors: np.ndarray,
+    *,
+    words: int,
+    token_dropout: float = 0.0,
 ) -> keras.Model:
-    """A linear model of n-grams that starts from what naive Bayes knows about them.
+    """A linear model of TF-IDF weights, whose learned weights move the further, the more naive Bayes says of them.
 
     Args:
         size: Number of n-grams, without 0.
         classes: Outputs.
-        rarity: float32 (size + 1,), the weight of each n-gram.
-        evidence: float32 (size + 1, classes).
-        token_dropout: Part of the n-grams that a training step leaves out.
+        rarity: float32 (size + 1,), inverse document frequencies.
+        factors: float32 (size + 1, classes).
+        words: The first so many n-grams are of words, the others of characters.
+        token_dropout: Fraction of the n-grams that a training step drops.
 
     Reference:
         Wang & Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", ACL 2012.
     """
     ids = keras.Input((None,), dtype="int32", name="tokens")
-    terms = NgramTerms(size, classes, name=EMBEDDING)(ids)
+    terms = TfidfTerms(size, classes, words, name=EMBEDDING)(ids)
     mask = TokenMask()(ids)
     if token_dropout:
         mask = TokenDropout(token_dropout)(mask)
     x = MaskedPooling("sum")([terms, mask])
-    model = keras.Model(ids, Affine(dtype="float32", name="logits")(x), name=NGRAMS)
+    model = keras.Model(ids, Affine(single=False, dtype="float32", name="logits")(x), name=NGRAMS)
     model.get_layer(EMBEDDING).rarity.assign(rarity)
-    model.get_layer(EMBEDDING).evidence.assign(evidence)
+    model.get_layer(EMBEDDING).factors.assign(factors)
     return model
 
 

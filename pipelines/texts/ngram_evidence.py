@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from pipelines.texts.inputs import Windows
+from pipelines.texts.inputs import COUNT, Windows
 
 
 def evidence(
@@ -27,7 +27,7 @@ def evidence(
         float32 (size + 1,) and (size + 1, K).
     """
     ends = np.cumsum([0, *map(len, windows.ids)])
-    ids = np.concatenate([np.zeros(0, np.int32), *windows.ids])
+    ids = np.concatenate([np.zeros(0, np.int32), *windows.ids]) % COUNT
     present = sparse.csr_array((np.ones(len(ids)), ids, ends), shape=(len(windows.ids), size + 1))
     with_class = np.asarray(present.T @ targets.astype(np.float64)) + smoothing
     total = np.asarray(present.sum(axis=0))[:, None]

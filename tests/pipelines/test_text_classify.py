@@ -42,7 +42,7 @@ def test_tensorboard_shows_texts_with_their_labels(trained):
     run, _ = trained
     events = EventAccumulator(str(run / "tensorboard" / "test"))
     events.Reload()
-    (wrong,) = events.Tensors("The surest mistakes")[0].tensor_proto.string_val
+    (wrong,) = events.Tensors("Most confident errors")[0].tensor_proto.string_val
     texts = dict(rows())
     predictions = list(csv.DictReader((run / "predictions.csv").open(encoding="utf-8")))
     mistakes = [row for row in predictions if row["right"] == "False"]
@@ -53,7 +53,7 @@ def test_tensorboard_shows_texts_with_their_labels(trained):
             line for line in lines if f"{row['predicted']} {float(row['confidence']):.0%}, is {row['label']}" in line
         )
         assert line.rpartition("** ")[2] in texts
-    (right,) = events.Tensors("The surest right predictions")[0].tensor_proto.string_val
+    (right,) = events.Tensors("Most confident right predictions")[0].tensor_proto.string_val
     for line in right.decode().splitlines():
         lead, _, text = line.removeprefix("- **").partition("** ")
         assert lead.split()[0] == texts[text]

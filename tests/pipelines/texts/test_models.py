@@ -7,8 +7,9 @@ from pipelines.engine.calibration import calibrate
 from pipelines.texts import models as text_models
 from pipelines.texts.builders import ngram_model
 from pipelines.texts.explain import character_scores, token_attributions
-from pipelines.texts.inputs import NgramInput, TokenInput
-from pipelines.texts.layers import Affine, MaskedPooling, NgramTerms, Positions, TokenDropout, TokenMask
+from pipelines.texts.inputs import COUNT, NgramInput, TokenInput
+from pipelines.texts.layers import Affine, MaskedPooling, NgramTerms, Positions, TfidfTerms, TokenDropout, TokenMask
+from pipelines.texts.ngram_evidence import evidence
 from pipelines.texts.predict import logits_of, predict_raw, probabilities
 from pipelines.texts.vocabulary import learn_subwords, word_vocabulary
 
@@ -36,7 +37,7 @@ def test_models_learn_ignore_padding_and_come_back(name, tmp_path):
     keras.utils.set_random_seed(0)
     if name == "ngrams":
         reader = NgramInput.learn(TEXTS, size=1000)
-        model = ngram_model(reader, TEXTS, np.eye(3, dtype="f4")[[1, 0, 2, 0] * 5])
+        model = ngram_model(reader, TEXTS, np.eye(3, dtype="f4")[[1, 0, 2, 0] * 5], steps=400)
         ids = reader.windows(TEXTS[:3]).read(range(3))
     else:
         model, ids = models()[name](), IDS
@@ -57,20 +58,25 @@ def test_models_learn_ignore_padding_and_come_back(name, tmp_path):
 
 @pytest.mark.backend
 def test_ngrams_are_a_linear_model():
-    """The logits are those of TF-IDF rows times the weights, as NumPy has them."""
+    """The logits are those of TF-IDF rows of scikit-learn times the weights."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
     reader = NgramInput.learn(TEXTS, size=1000)
-    model = ngram_model(reader, TEXTS, GOAL)
+    model = ngram_model(reader, TEXTS, GOAL, steps=400)
     layer, last = model.get_layer("embedding"), model.get_layer("logits")
     generator = np.random.default_rng(0)
     weights = generator.normal(0, 1, layer.embeddings.shape).astype("f4")
     layer.embeddings.assign(weights)
     last.bias.assign([0.5, -0.25])
     windows = reader.windows(TEXTS[:4])
-    rarity, evidence = numpy(layer.rarity), numpy(layer.evidence)
-    expected = []
-    for ids in windows.ids:
-        share = rarity[ids] / np.linalg.norm(rarity[ids])
-        expected.append(share @ (weights[ids, :2] + weights[ids, 2:] * evidence[ids]) + [0.5, -0.25])
+    counts = np.zeros((len(TEXTS), len(reader.known)))
+    for row, ids in zip(counts, reader.windows(TEXTS).ids, strict=True):
+        row[ids % COUNT - 1] = ids // COUNT + 1
+    idf = TfidfTransformer(sublinear_tf=True)
+    words = idf.fit_transform(counts[:, : reader.known_words]).toarray()
+    characters = idf.fit_transform(counts[:, reader.known_words :]).toarray()
+    rows = np.concatenate([words, 0.7 * characters], axis=1)[:4]
+    expected = rows @ (weights * numpy(layer.factors))[1:] + [0.5, -0.25]
     np.testing.assert_allclose(numpy(model(windows.read(range(4)))), expected, rtol=1e-4, atol=1e-5)
     assert len(model.trainable_variables) == 2
 
@@ -107,7 +113,16 @@ def test_token_dropout_drops_its_part_and_never_all():
 
 
 @pytest.mark.parametrize(
-    "layer", [TokenMask(3), MaskedPooling("max"), NgramTerms(5, 2), TokenDropout(0.25, 7), Positions(9), Affine()]
+    "layer",
+    [
+        TokenMask(3),
+        MaskedPooling("max"),
+        NgramTerms(5, 2),
+        TfidfTerms(5, 2, 3, 0.5),
+        TokenDropout(0.25, 7),
+        Positions(9),
+        Affine(),
+    ],
 )
 def test_layers_come_back_from_their_config(layer):
     again = type(layer).from_config(layer.get_config())
@@ -120,10 +135,9 @@ def test_attributions_add_up_to_the_difference_of_the_logits(name):
     keras.utils.set_random_seed(1)
     if name == "ngrams":
         reader = NgramInput.learn(TEXTS, size=1000)
-        model = ngram_model(reader, TEXTS, GOAL)
-        model.get_layer("embedding").embeddings.assign(
-            np.random.default_rng(0).normal(0, 1, (len(reader.known) + 1, 4))
-        )
+        model = ngram_model(reader, TEXTS, GOAL, steps=400)
+        table = model.get_layer("embedding").embeddings
+        table.assign(np.random.default_rng(0).normal(0, 1, table.shape))
         ids = reader.windows(TEXTS[:3]).read(range(3))
     else:
         model, ids = models()[name](), IDS
@@ -171,10 +185,10 @@ def test_attributions_of_a_pretrained_encoder(tmp_path):
 
 def test_character_scores_find_the_words_that_count():
     reader = NgramInput.learn(TEXTS, size=1000)
-    model = ngram_model(reader, TEXTS, GOAL)
-    table = np.zeros(model.get_layer("embedding").embeddings.shape, "f4")
-    table[:, 2:] = 1  # naive Bayes alone
-    model.get_layer("embedding").embeddings.assign(table)
+    model = ngram_model(reader, TEXTS, GOAL, steps=400)
+    windows = reader.windows(TEXTS)
+    _, ratios = evidence(windows, GOAL[windows.owner], len(reader.known))
+    model.get_layer("embedding").embeddings.assign(ratios)  # naive Bayes alone
     text = "a good book"
     (scores,) = character_scores(model, reader, [text], [1])
     assert scores[2:6].sum() > 0 > scores[7:].sum()
@@ -217,7 +231,7 @@ def test_calibration_divides_the_logits(name):
         model, ids = models()["cnn"](), IDS
     else:
         reader = NgramInput.learn(TEXTS, size=1000)
-        model, ids = ngram_model(reader, TEXTS, GOAL), reader.windows(TEXTS[:3]).read(range(3))
+        model, ids = ngram_model(reader, TEXTS, GOAL, steps=400), reader.windows(TEXTS[:3]).read(range(3))
     model.get_layer("logits").bias.assign(np.arange(model.output_shape[-1], dtype="f4"))
     before = numpy(model(ids))
     assert calibrate(model, 2.0)
