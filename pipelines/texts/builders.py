@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Subwords and words to learn, where the user does not say.
 SUBWORDS, WORDS = 8000, 50_000
-# The factor of an n-gram that says nothing about a class, to which the size of its log ratio is added; and the steps of a
-# training that is not short.
+# The factor of an n-gram that says nothing about a class, to which the size of its log ratio is added; and the steps of
+# training below which the factors grow.
 PLAIN, STEPS = 1.0, 400
 
 
