@@ -63,7 +63,7 @@ def predict(
     Raises:
         UserError: The run or an input cannot be found, the output exists, or no input could be read.
     """
-    run = RunDir.open(path, task.name)
+    run, files = RunDir.open(path, task.name), (options or {}).get("files")
     if out is not None and Path(out).exists() and not overwrite:
         raise UserError(f"{out} exists: give another --out, or --overwrite")
     if kind is None:
@@ -77,7 +77,9 @@ def predict(
     def counted() -> Iterator[dict[str, Any]]:
         for row in task.predict(model, spec, raw):
             counts["broken" if row.get("error") else "read"] += 1
-            yield row
+            if files is not None and task.files is not None and not row.get("error"):
+                task.files(spec, row, Path(files))
+            yield {name: value for name, value in row.items() if not name.startswith("_")}
 
     write = task.formats.get(kind, lambda rows: lines(rows, task.columns(spec), kind))
     with ExitStack() as stack:
@@ -90,6 +92,8 @@ def predict(
         say(f"{counts['broken']} of {sum(counts.values())} inputs could not be read; their rows say why")
     if not counts["read"]:
         raise UserError("none of the inputs could be read")
+    if files is not None:
+        say(f"files: {files}")
     if out is not None:
         say(f"predictions: {out}")
 

@@ -47,6 +47,8 @@ class TaskRecord:
         predict_options: Further options of `predict` by name, with what argparse takes; given, they are in the
             spec as `options`.
         explain: Options, model, spec and the arguments of `explain` to blocks of a report.
+        files: Spec, a row of `predict` and a folder, which the option `files` names: writes what the row has beside its
+            columns, under keys that begin with an underscore (masks, annotated images).
         formats: Further formats of `predict`: rows to text.
         space: Options that `tune` searches in addition to learning rate and weight decay, with their ranges.
         shape_data: Prefixes of the options on which `load_data` depends.
@@ -72,6 +74,7 @@ class TaskRecord:
     explain: Callable[..., Any] | None = None
     exporter: Callable[..., Any] | None = None
     predict_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    files: Callable[[dict[str, Any], dict[str, Any], Path], None] | None = None
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
     space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     shape_data: tuple[str, ...] = ("data.",)

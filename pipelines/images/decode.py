@@ -16,7 +16,7 @@ Resize = Literal["crop", "pad", "stretch"]
 Source = Any  # a path, bytes, an open binary file, a PIL picture or an array
 
 
-def open_picture(source: Source) -> Image.Image:
+def open_image(source: Source) -> Image.Image:
     """Opens a picture and turns it upright.
 
     Raises:
@@ -95,7 +95,7 @@ def read(source: Source, height: int, width: int, channels: Channels, resize: Re
     """
     if isinstance(source, (str, os.PathLike)):
         source = Path(source)
-    array = np.asarray(fit(to_mode(open_picture(source), channels), height, width, resize))
+    array = np.asarray(fit(to_mode(open_image(source), channels), height, width, resize))
     return array[..., None] if array.ndim == 2 else array
 
 

@@ -1,0 +1,134 @@
+"""Options of semantic segmentation; nothing slow is imported here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.core.config import check, check_data
+
+
+@dataclass
+class SegmentDataConfig:
+    """The images with their masks, and how they are read.
+
+    Args:
+        source: `sample` (composed scenes, embedded), a folder with images/ and masks/ (or train/, val/, test/ with
+            these), a CSV or JSONL of image and mask paths, a COCO JSON file with polygons or RLE beside its images,
+            `tfds:NAME`, or my_module:function.
+        val_fraction: Fraction of the training images used for validation if the source has no validation set.
+        test_fraction: Fraction of all images used for the test if the source has no test set.
+        images: Folder of the images of a COCO JSON file; null tries the usual places beside it.
+        classes: Names of the classes in the order of their mask values, the background first; null names them
+            by their values, or by the source.
+        palette: Colours of the classes in colour masks, such as `{road: "#804080"}`; null reads index masks, and
+            colours by their order of frequency.
+        ignore: Mask value whose pixels count in no loss and no score.
+        nearest_colour: Give pixels of a colour that is not in the palette (anti-aliased or JPEG-damaged borders) the
+            nearest class; otherwise they are ignored.
+        size: Height and width that images are resized to; null keeps the stored size if all agree and it is at most
+            512, and uses 256 otherwise.
+        max_broken: Broken images or masks that are skipped and reported; one more is an error that lists them.
+        memory_gib: Decoded images and masks up to this size are kept in memory; larger sets are read from disk.
+        limit: Use only this many training images.
+    """
+
+    source: str = "sample"
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    images: str | None = None
+    classes: list[str] | None = None
+    palette: dict[str, str] = field(default_factory=dict)
+    ignore: int = 255
+    nearest_colour: bool = False
+    size: int | None = None
+    max_broken: int = 10
+    memory_gib: float = 2.0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_data(self)
+        check(self.size is None or 16 <= self.size <= 4096, "data.size", "between 16 and 4096", self.size)
+        check(0 <= self.ignore <= 65535, "data.ignore", "between 0 and 65535", self.ignore)
+        check(0 <= self.memory_gib < math.inf, "data.memory_gib", "0 or more", self.memory_gib)
+        check(self.classes is None or len(self.classes) >= 2, "data.classes", "at least two names", self.classes)
+
+
+@dataclass
+class SegmentAugmentConfig:
+    """Random changes of the training images, made to image and mask alike.
+
+    Args:
+        flip: Mirror half of the images left to right.
+        turn: Turn by a random number of quarter turns, for aerial and microscope images (square sizes only).
+        scale: Cut a random square between this fraction of the side and the whole, and enlarge it; 1 is off.
+        colour: Strength of random changes of brightness, contrast and colour, 0 to 1.
+    """
+
+    flip: bool = False
+    turn: bool = False
+    scale: float = 0.8
+    colour: float = 0.2
+
+    def __post_init__(self) -> None:
+        check(0.1 <= self.scale <= 1, "augment.scale", "between 0.1 and 1", self.scale)
+        check(0 <= self.colour <= 1, "augment.colour", "between 0 and 1", self.colour)
+
+
+@dataclass
+class SegmentModelConfig:
+    """The network.
+
+    Args:
+        builder: `unet` (ours: residual blocks, small and quick), `kerashub:PRESET_OR_FOLDER` (DeepLabV3+ or SegFormer),
+            or my_module:function taking (input_shape, classes) and returning a Keras model from images 0..255 to
+            logits (B, H, W, classes).
+        width: Channels of the first stage of `unet`, doubled at each further one up to eight times.
+        depth: Number of times that the stages of `unet` halve the image.
+        stride: Pixels in a row that `unet` reads as one at its entry, 1, 2 or 4; larger is faster.
+        dropout: Dropout rate before the last layer.
+        weights: Pretrained weights of `kerashub:` models, or none.
+        calibrate: Divide the logits by a temperature that is fitted on the pixels of the validation set, so that
+            confidences can be read as probabilities; the predicted classes do not change.
+        overlap: Overlap of neighbouring windows in images that are larger than the model's input, as a fraction.
+    """
+
+    builder: str = "unet"
+    width: int = 16
+    depth: int = 3
+    stride: int = 2
+    dropout: float = 0.0
+    weights: str = "pretrained"
+    calibrate: bool = True
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        check(4 <= self.width <= 512, "model.width", "between 4 and 512", self.width)
+        check(1 <= self.depth <= 7, "model.depth", "between 1 and 7", self.depth)
+        check(self.stride in (1, 2, 4), "model.stride", "1, 2 or 4", self.stride)
+        check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
+        check(self.weights in ("pretrained", "none"), "model.weights", "pretrained or none", self.weights)
+        check(0 <= self.overlap <= 0.75, "model.overlap", "between 0 and 0.75", self.overlap)
+        known = self.builder == "unet" or (":" in self.builder and not self.builder.endswith(":"))
+        check(known, "model.builder", "unet, kerashub:PRESET or my_module:function", self.builder)
+
+
+@dataclass
+class SegmentLossConfig:
+    """The loss.
+
+    Args:
+        name: `cross-entropy`, `dice`, `cross-entropy+dice`, `focal-tversky` (for small or rare classes), or `lovasz`
+            (a surrogate of the mean IoU, for fine-tuning).
+        alpha: Weight of missed pixels in `focal-tversky`; false positives weigh 1 - alpha.
+        gamma: Focus of `focal-tversky` on classes that are segmented badly; 1 is off.
+    """
+
+    name: Literal["cross-entropy", "dice", "cross-entropy+dice", "focal-tversky", "lovasz"] = "cross-entropy+dice"
+    alpha: float = 0.7
+    gamma: float = 0.75
+
+    def __post_init__(self) -> None:
+        check(0 < self.alpha < 1, "loss.alpha", "between 0 and 1", self.alpha)
+        check(0 < self.gamma <= 5, "loss.gamma", "above 0 and at most 5", self.gamma)
