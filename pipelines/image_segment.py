@@ -40,9 +40,9 @@ class Config(TrainConfig):
     augment: SegmentAugmentConfig = field(default_factory=SegmentAugmentConfig)
     model: SegmentModelConfig = field(default_factory=SegmentModelConfig)
     loss: SegmentLossConfig = field(default_factory=SegmentLossConfig)
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", 4e-3, weight_decay=0.01))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("conv-muon", 0.012, weight_decay=0.01))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(warmup=0.15))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=24, batch_size=16))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=8, batch_size=8))
 
 
 def load_data(config: Config) -> SegmentSplits:

@@ -14,8 +14,9 @@ from PIL import Image
 
 CLASSES = tuple("0123456789")
 SIZE = 96  # pixels, height and width of a scene
-OBJECTS = 6  # at most in a scene
-SIDES = (20, 44)  # pixels, range of an object's height
+OBJECTS = (2, 7)  # in a scene that has any, at most
+SIDES = (30, 56)  # pixels, range of the height of a scan with its margin
+TURN = 12  # degrees, how far a scan is turned at most
 EMPTY = 0.05  # fraction of scenes without an object
 HIDDEN = 0.35  # fraction of an object that later ones may cover
 SHARES = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # of the scans, and of a photograph's width
@@ -93,7 +94,7 @@ def _compose(
     if draw.random() < 0.5:
         image = image[:, ::-1]
     image = np.clip(image * draw.uniform(0.7, 1.2), 0, 255)
-    wanted = 0 if draw.random() < EMPTY else int(draw.integers(1, OBJECTS + 1))
+    wanted = 0 if draw.random() < EMPTY else int(draw.integers(*OBJECTS, endpoint=True))
     masks: list[np.ndarray] = []
     classes: list[int] = []
     areas: list[int] = []
@@ -118,7 +119,8 @@ def _object(draw: np.random.Generator, scan: np.ndarray, size: int) -> np.ndarra
     """Opacity float32 (size, size) of a scan at a random place, height and width."""
     height = int(draw.integers(*SIDES, endpoint=True))
     width = max(int(height * draw.uniform(0.75, 1.0)), 8)
-    scaled = Image.fromarray(scan.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    scaled = Image.fromarray(np.pad(scan, 1).astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    scaled = scaled.rotate(draw.uniform(-TURN, TURN), Image.Resampling.BILINEAR)
     opacity = np.clip((np.asarray(scaled) - 0.35) * 4 + 0.5, 0, 1)
     alpha = np.zeros((size, size), np.float32)
     top, left = draw.integers(0, size - height + 1), draw.integers(0, size - width + 1)

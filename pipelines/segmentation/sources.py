@@ -24,7 +24,7 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass", "gt", "ground_truth")
 IMAGE_NAMES = ("image", "image_path", "path", "file", "filename")
 MASK_NAMES = ("mask", "mask_path", "label", "annotation", "segmentation")
-SAMPLE = {"train": 700, "val": 100, "test": 150}  # scenes
+SAMPLE = {"train": 1500, "val": 100, "test": 150}  # scenes
 SUFFIXES = ("_mask", "-mask", "_label", "_labels", "_gt", "_seg")
 
 
