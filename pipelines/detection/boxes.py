@@ -61,7 +61,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshol
         return np.zeros(0, np.int64)
     # Boxes of different classes are moved apart, so that one pass serves all classes.
     shifted = boxes + (labels * (boxes.max() - boxes.min() + 1))[:, None]
-    order, kept = np.argsort(-scores, kind="stable"), []
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
     while len(order) and len(kept) < most:
         first, rest = order[0], order[1:]
         kept.append(first)

@@ -26,8 +26,8 @@ class DetectionOutput(keras.layers.Layer):
     """Joins the levels of a pyramid: features (B, h, w, 4 + K) of each to (B, A, 4 + K).
 
     The first four numbers of a location become left, top, right and bottom of a box in pixels: they are the logarithms
-    of the distances of its sides from the location, in strides. The others are class logits, to which a scale and a bias
-    are applied that calibration sets and training leaves.
+    of the distances of its sides from the location, in strides. The others are class logits, to which a scale and a
+    bias are applied that calibration sets and training leaves.
 
     Args:
         height: Of the image.

@@ -80,7 +80,7 @@ class DetectionLoss(keras.losses.Loss):
         return (of_class + BOX_WEIGHT * of_box) / total
 
     def assign(self, truth: Any, boxes: Any, logits: Any) -> tuple[Any, Any, Any, Any]:
-        """Targets (B, A, K), and for each location the row of its box, whether it has one, and whether it is in a crowd."""
+        """Targets (B, A, K); for each location the row of its box, whether it has one, whether it is in a crowd."""
         classes = logits.shape[-1]
         real = truth[..., 4] >= 0  # (B, M)
         corners = truth[..., None, :4]  # (B, M, 1, 4)

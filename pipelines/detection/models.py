@@ -37,8 +37,8 @@ def detector(
 
     The stem reads squares of pixels as channels (space to depth), so that nothing is computed at full resolution. Batch
     normalization is everywhere but in the last layers, as training from scratch needs (ScratchDet; Zhu et al., 2019).
-    At each location the head gives the distances to the four sides of a box (FCOS; Tian et al., 2019) and a logit for each
-    class, which is trained to be the box's IoU as well (task-aligned; Feng et al., 2021).
+    At each location the head gives the distances to the four sides of a box (FCOS; Tian et al., 2019) and a logit for
+    each class, which is trained to be the box's IoU as well (task-aligned; Feng et al., 2021).
 
     Args:
         input_shape: (H, W, C) of images 0..255, which the network scales itself; multiples of the largest stride.

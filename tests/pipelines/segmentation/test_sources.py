@@ -191,7 +191,7 @@ def test_evaluation_reads_masks_as_training_did(folder):
         "image": data.spec.to_json(), "classes": list(data.classes), "windows": data.windows,
         "masks": {"values": {"0": 0, "1": 1, "2": 2}, "colours": False, "nearest": False, "ignore": 255},
     }  # fmt: skip
-    only = [p for p in sorted((folder / "masks").iterdir())][:3]
+    only = sorted((folder / "masks").iterdir())[:3]
     for path in (folder / "masks").iterdir():
         if path not in only:
             path.unlink()
