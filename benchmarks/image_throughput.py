@@ -3,7 +3,7 @@
     python benchmarks/image_throughput.py --rounds 3
 
 Each measurement is a process of its own; they take turns, forwards and backwards, since a machine's speed drifts. All
-train the same network (`convnet`, width 64, depth 2) with batches of 128 on the same 28 x 28 pictures, without
+train the same network (`convnet`, width 64, depth 2) with batches of 128 on the same 28 x 28 images, without
 augmentation; the first epoch, which compiles, is left out, and the median over the others counts. Peak memory is that
 of the whole process.
 """
@@ -27,7 +27,7 @@ SIZE, HELD_OUT, EPOCHS, BATCH = 12800, 256, 4, 128
 
 
 def parts() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Random pictures and labels: the speed does not depend on what they show."""
+    """Random images and labels: the speed does not depend on what they show."""
     generator = np.random.default_rng(0)
     return {
         part: (generator.integers(0, 256, (size, 28, 28, 1), dtype=np.uint8), generator.integers(0, 10, size))

@@ -40,7 +40,7 @@ def fashion_convnet() -> Workload:
     from pipelines.images.sources import load
 
     train = load(ImageDataConfig(), "fashion_mnist").parts["train"]
-    x = np.asarray(train.pictures).reshape(-1, 14, 2, 14, 2, 1).mean((2, 4), "float32") / 127.5 - 1
+    x = np.asarray(train.images).reshape(-1, 14, 2, 14, 2, 1).mean((2, 4), "float32") / 127.5 - 1
     y = np.unique(np.array(train.labels), return_inverse=True)[1].astype("int32")
     layers = keras.layers
 

@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="names, separated by commas; NAME=STRENGTH sets a strength")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=200, help="training pictures")
+    parser.add_argument("--limit", type=int, default=200, help="training images")
     parser.add_argument("--dropout", type=float, default=0.0, help="before the last layer; r-drop has at least 0.2")
     options = parser.parse_args()
     if options.seeds < 2:

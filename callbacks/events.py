@@ -90,7 +90,7 @@ def text(content: str) -> Value:
 
 
 def figure(drawn: Figure) -> Value:
-    """A matplotlib figure as a picture."""
+    """A matplotlib figure as an image."""
     content = io.BytesIO()
     drawn.savefig(content, format="png")
     width, height = (np.asarray(drawn.get_size_inches()) * drawn.dpi).astype(int).tolist()

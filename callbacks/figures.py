@@ -18,7 +18,7 @@ CURVES = 12  # more of them cannot be told apart
 def classification_figures(
     x: Any, labels: np.ndarray, classes: Sequence[str], *, images: np.ndarray | None = None, batch_size: int = 256
 ) -> Callable[[keras.Model, int], dict[str, Figure]]:
-    """What `TensorBoard(figures=...)` takes: confusion matrix, ROC curves, reliability and example pictures.
+    """What `TensorBoard(figures=...)` takes: confusion matrix, ROC curves, reliability and example images.
 
     ```python
     board = TensorBoard("logs", figures=classification_figures(x_val, y_val, classes, images=x_val), figures_every=5)
@@ -28,7 +28,7 @@ def classification_figures(
         x: Inputs of the model, N samples.
         labels: (N,) int, the true classes.
         classes: K names.
-        images: Pictures of the samples uint8 (N, H, W, 1 or 3), of which some are drawn with their predictions.
+        images: Images of the samples uint8 (N, H, W, 1 or 3), of which some are drawn with their predictions.
         batch_size: Samples that are predicted at once.
     """
 
@@ -156,7 +156,7 @@ def reliability_diagram(edges: np.ndarray, counts: np.ndarray, accuracy: np.ndar
 def examples(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], number: int = 24
 ) -> Figure:
-    """Pictures uint8 (N, H, W, 1 or 3) with their predictions: the surest mistakes first, then those in most doubt."""
+    """Images uint8 (N, H, W, 1 or 3) with their predictions: the surest mistakes first, then those in most doubt."""
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     right = predicted == labels
     chosen = np.lexsort((np.where(right, confidence, -confidence), right))[:number]

@@ -39,7 +39,7 @@ class TensorBoard(keras.callbacks.Callback):
         update_freq: `epoch`, or a number of steps after which the training loss, the learning rate and the norms are
             written as well.
         text: Texts by tag (Markdown), written once.
-        figures: Called with the model and the epoch; its figures by tag are written as pictures. See
+        figures: Called with the model and the epoch; its figures by tag are written as images. See
             `classification_figures`.
         figures_every: Epochs after which they are; 0 only at the end of training.
         histograms_every: Epochs after which the distributions of the weights are written; 0 never.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LogDir = str | os.PathLike[str]
 COMPONENTS = 3  # TensorBoard draws nothing of points with fewer numbers
-SPRITE_PIXELS = 8192  # TensorBoard draws no larger picture
+SPRITE_PIXELS = 8192  # TensorBoard draws no larger image
 
 
 def write_scalars(log_dir: LogDir, values: Mapping[str, float], step: int) -> None:
@@ -41,7 +41,7 @@ def write_texts(log_dir: LogDir, texts: Mapping[str, str], step: int) -> None:
 
 
 def write_figures(log_dir: LogDir, figures: Mapping[str, Figure], step: int) -> None:
-    """Writes matplotlib figures by tag as pictures."""
+    """Writes matplotlib figures by tag as images."""
     events.write(log_dir, [(tag, events.figure(drawn)) for tag, drawn in figures.items()], step)
 
 
@@ -156,7 +156,7 @@ def write_embeddings(
         log_dir: Folder of the logs.
         vectors: By name (N, D): such as what goes into the last layer, see `features`.
         metadata: Columns of N values that the points can be coloured and searched by.
-        images: Pictures of the points uint8 (N, H, W, 1 or 3), which are drawn in their places.
+        images: Images of the points uint8 (N, H, W, 1 or 3), which are drawn in their places.
 
     Raises:
         ValueError: Shapes that do not fit.
@@ -211,7 +211,7 @@ def _table(columns: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _sprite(images: np.ndarray) -> tuple[Any, tuple[int, int]]:
-    """All pictures in a square, row by row, with the width and height of one."""
+    """All images in a square, row by row, with the width and height of one."""
     from PIL import Image
 
     number = math.ceil(math.sqrt(len(images)))
@@ -220,8 +220,8 @@ def _sprite(images: np.ndarray) -> tuple[Any, tuple[int, int]]:
     width, height = (max(1, round(n * scale)) for n in (images.shape[2], images.shape[1]))
     sprite = Image.new("RGB", (number * width, number * height))
     for i, image in enumerate(images):
-        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
-        sprite.paste(picture.resize((width, height)), (i % number * width, i // number * height))
+        image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGB")
+        sprite.paste(image.resize((width, height)), (i % number * width, i // number * height))
     return sprite, (width, height)
 
 

@@ -1,9 +1,9 @@
-"""Which class does a picture show?
+"""Which class does an image show?
 
     python -m pipelines.image_classify                              # 8x8 scans of digits, no network
     python -m pipelines.image_classify --config configs/fashion_mnist.yaml
-    python -m pipelines.image_classify --data photos/               # photos/CLASS/picture.jpg
-    python -m pipelines.image_classify predict runs/image_classify/NAME picture.jpg
+    python -m pipelines.image_classify --data photos/               # photos/CLASS/image.jpg
+    python -m pipelines.image_classify predict runs/image_classify/NAME image.jpg
 
 The README's results table has the times and scores to expect.
 """
@@ -20,7 +20,7 @@ from pipelines.images.config import AugmentConfig, ImageDataConfig, ImageModelCo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipelines.images.load import ImageParts
+    from pipelines.images.load import ImageData
 
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 256
@@ -39,21 +39,21 @@ class Config(TrainConfig):
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=30, batch_size=32, label_smoothing=0.1))
 
 
-def load_data(config: Config) -> ImageParts:
+def load_data(config: Config) -> ImageData:
     from pipelines.core.console import counting
     from pipelines.images.load import load_images
 
-    with counting("checking pictures") as progress:
+    with counting("checking images") as progress:
         return load_images(config.data, seed=config.run.seed, progress=progress)
 
 
-def load_test(config: Config, spec: dict[str, Any]) -> ImageParts:
+def load_test(config: Config, spec: dict[str, Any]) -> ImageData:
     from pipelines.images.load import load_test_images
 
     return load_test_images(config.data, spec)
 
 
-def build_model(config: Config, data: ImageParts) -> Any:
+def build_model(config: Config, data: ImageData) -> Any:
     from pipelines.engine import builder
     from pipelines.images import convnets, pretrained
 
@@ -68,7 +68,7 @@ def build_model(config: Config, data: ImageParts) -> Any:
     return builder.build(options.builder, shape, classes)
 
 
-def objective(config: Config, data: ImageParts) -> Any:
+def objective(config: Config, data: ImageData) -> Any:
     import keras
 
     from pipelines.engine.fit import Objective
@@ -89,7 +89,7 @@ def phases(config: Config) -> list[Any]:
     ]
 
 
-def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
+def batches(config: Config, data: ImageData) -> tuple[Any, Any]:
     import numpy as np
 
     from pipelines.data.stream import Stream, ordered
@@ -100,11 +100,11 @@ def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
     eye = np.eye(classes, dtype=np.float32)
     weights = class_weights(data.train.labels, classes, config.fit.imbalance).astype(np.float32)
 
-    def reader(part: Any, weighted: bool) -> Any:
+    def reader(split: Any, weighted: bool) -> Any:
         def read(indices: Any) -> tuple[Any, ...]:
-            labels = part.labels[indices]
+            labels = split.labels[indices]
             return (
-                part.pictures.read(indices),
+                split.images.read(indices),
                 eye[labels],
                 weights[labels] if weighted else np.ones_like(labels, "f4"),
             )
@@ -126,7 +126,7 @@ def batches(config: Config, data: ImageParts) -> tuple[Any, Any]:
     return stream, validation
 
 
-def finish(config: Config, data: ImageParts, model: Any) -> tuple[Any, dict[str, Any]]:
+def finish(config: Config, data: ImageData, model: Any) -> tuple[Any, dict[str, Any]]:
     """Calibrates the model on the validation set."""
     import numpy as np
 
@@ -134,12 +134,12 @@ def finish(config: Config, data: ImageParts, model: Any) -> tuple[Any, dict[str,
     from pipelines.images.predict import logits_of
 
     if config.model.calibrate:
-        logits = logits_of(model, data.val.pictures, EVALUATION_BATCH)
+        logits = logits_of(model, data.val.images, EVALUATION_BATCH)
         calibrate_on_validation(model, logits, np.eye(len(data.classes))[data.val.labels])
     return model, {}
 
 
-def spec(config: Config, data: ImageParts) -> dict[str, Any]:
+def spec(config: Config, data: ImageData) -> dict[str, Any]:
     own = config.model.builder.partition(":")[0]
     modules = {"convnet": "regularizers", "applications": "pipelines.layers", "kerashub": "keras_hub"}
     return {
@@ -150,30 +150,30 @@ def spec(config: Config, data: ImageParts) -> dict[str, Any]:
     }
 
 
-def assess(config: Config, data: ImageParts, model: Any) -> Any:
+def assess(config: Config, data: ImageData, model: Any) -> Any:
     from pipelines.engine import figures, report
     from pipelines.engine.calibration import applied
     from pipelines.engine.classes import classification
-    from pipelines.images.predict import predict_pictures
+    from pipelines.images.predict import predict_images
 
-    part = data.test
-    probabilities = predict_pictures(model, part.pictures, spec(config, data)["tta"], EVALUATION_BATCH)
+    split = data.test
+    probabilities = predict_images(model, split.images, spec(config, data)["tta"], EVALUATION_BATCH)
 
     def show(name: str, caption: str, chosen: Any, texts: list[str], right: list[bool]) -> report.Block:
-        figure = figures.gallery(part.pictures.read(chosen), texts, right)
+        figure = figures.gallery(split.images.read(chosen), texts, right)
         return report.Figure(name, figure, caption, f"Gallery: {caption}")
 
     return classification.assess(
-        part.labels, probabilities, data.classes, part.pictures.names, data.summary, show,
+        split.labels, probabilities, data.classes, split.images.names, data.summary, show,
         seed=config.run.seed, resamples=config.run.resamples, temperature=applied(model),
     )  # fmt: skip
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
-    from pipelines.engine.apply import expand
+    from pipelines.core.inputs import expand
     from pipelines.images.sources import EXTENSIONS
 
-    return list(expand(arguments, EXTENSIONS, "pictures"))
+    return list(expand(arguments, EXTENSIONS, "images"))
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
@@ -183,7 +183,7 @@ def example(spec: dict[str, Any], generator: Any) -> Any:
 
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """A row for each picture: the most probable class, its probability, and that of each class."""
+    """A row for each image: the most probable class, its probability, and that of each class."""
     from pipelines.images.predict import predict_raw
 
     for source, probabilities in predict_raw(model, spec, inputs, EVALUATION_BATCH):
@@ -201,9 +201,9 @@ def columns(spec: dict[str, Any]) -> list[str]:
 
 
 def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
-    """Grad-CAM and integrated gradients for the predicted class of each picture."""
+    """Grad-CAM and integrated gradients for the predicted class of each image."""
     from pipelines.engine import figures, report
-    from pipelines.engine.explain import grad_cam, integrated_gradients
+    from pipelines.images.explain import grad_cam, integrated_gradients
     from pipelines.images.predict import probabilities_of
 
     images, names = explained(config, spec, arguments)
@@ -221,35 +221,35 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
         "blue pixels speak for the class, red ones against it."
     )
     drawn = figures.explanations(images, maps, captions)
-    return [report.Figure("explanations", drawn, caption, "Pictures with the evidence for their class")]
+    return [report.Figure("explanations", drawn, caption, "Images with the evidence for their class")]
 
 
 def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, list[str]]:
-    """The pictures to explain, uint8 (N, H, W, C), and a name for each: by default a test picture of each class."""
+    """The images to explain, uint8 (N, H, W, C), and a name for each: by default a test image of each class."""
     import numpy as np
 
     from pipelines.core.errors import UserError
     from pipelines.images.load import ImageSpec
 
     if not arguments:
-        part = load_data(config).test
-        present, first = np.unique(part.labels, return_index=True)
-        return part.pictures.read(first[:EXPLAINED]), [f"is {spec['classes'][k]}" for k in present[:EXPLAINED]]
+        split = load_data(config).test
+        present, first = np.unique(split.labels, return_index=True)
+        return split.images.read(first[:EXPLAINED]), [f"is {spec['classes'][k]}" for k in present[:EXPLAINED]]
     image = ImageSpec(**spec["image"])
-    pictures, names = [], []
+    images, names = [], []
     for file in inputs(spec, arguments):
         try:
-            pictures.append(image.read(file))
+            images.append(image.read(file))
         except ValueError as error:
             raise UserError(f"{file}: {error}") from None
         names.append(file.replace("\\", "/").rpartition("/")[2])
-    return np.stack(pictures), names
+    return np.stack(images), names
 
 
 TASK = Task(
     "image_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
-    inputs_help="picture files, folders, globs, or - for paths on standard input", example=example, phases=phases,
+    inputs_help="image files, folders, globs, or - for paths on standard input", example=example, phases=phases,
     load_test=load_test, explain=explain, finish=finish,
 )  # fmt: skip
 train = TASK.train

@@ -62,7 +62,7 @@ class DropBlock(keras.layers.Layer):
             side = shape[axis]
             block = min(self.block_size, side) if isinstance(side, int) else self.block_size
             blocks.append(block)
-            starts[axis] = side - block + 1  # squares lie whole in the picture
+            starts[axis] = side - block + 1  # squares lie whole in the image
             gamma = gamma / block * (side if isinstance(side, int) else ops.cast(side, "float32"))
             gamma = gamma / (starts[axis] if isinstance(side, int) else ops.cast(starts[axis], "float32"))
         seeds = keras.random.uniform(starts, dtype="float32", seed=self.seed_generator) < gamma

@@ -59,7 +59,7 @@ class _OnInputs(StepPenalty):
         """(B,) squared lengths of the gradients of the scalar `function(y_pred)` at each sample."""
         one_output(batch.y_pred, self.name)
         flat = tree.flatten(batch.x)
-        # Whole numbers that the model casts, such as the bytes of pictures, are continuous for it; indices are not.
+        # Whole numbers that the model casts, such as the bytes of images, are continuous for it; indices are not.
         declared = [t.dtype for t in tree.flatten(getattr(batch.model, "inputs", None) or [])]
         kinds = declared if len(declared) == len(flat) else [keras.backend.standardize_dtype(t.dtype) for t in flat]
         chosen = [i for i, kind in enumerate(kinds) if "float" in kind]

@@ -1,4 +1,4 @@
-"""Shared by all tests: a quiet backend, a folder of small pictures and a model of KerasHub in another."""
+"""Shared by all tests: a quiet backend, a folder of small images and a model of KerasHub in another."""
 
 import gc
 import os
@@ -73,7 +73,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def resnet_preset(tmp_path):
-    """A folder with a small ResNet of KerasHub and how it scales pictures; and the ResNet."""
+    """A folder with a small ResNet of KerasHub and how it scales images; and the ResNet."""
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
         input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 128],

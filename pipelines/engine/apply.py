@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import json
-import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -112,31 +110,6 @@ def lines(rows: Iterable[dict[str, Any]], names: Sequence[str], kind: str) -> It
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
-
-
-def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> Iterator[str]:
-    """Files for files, folders (all files of these kinds in them), globs, and `-` for paths on standard input.
-
-    Raises:
-        UserError: Nothing is found under a name.
-    """
-    for name in arguments:
-        if not name:  # an unset variable of the shell; as a path it would be the current folder
-            raise UserError("input not found: the name is empty")
-        if name == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        elif os.path.isdir(name):  # unlike a Path's methods, these do not mind a name that is too long
-            found = sorted(str(p) for p in Path(name).rglob("*") if p.suffix.lower() in suffixes)
-            if not found:
-                raise UserError(f"no {what} in the folder {name}")
-            yield from found
-        elif os.path.exists(name):
-            yield name
-        else:
-            matches = sorted(glob.glob(name, recursive=True))
-            if not matches:
-                raise UserError(f"input not found: {name}")
-            yield from (match for match in matches if Path(match).is_file())
 
 
 def explain(task: TaskRecord, config: Any, path: str, inputs: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of what was learned; every function returns a matplotlib figure and touches no global state."""
+"""Images of what was learned; every function returns a matplotlib figure and touches no global state."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def panels(
 def gallery(
     images: np.ndarray, captions: Sequence[str], right: Sequence[bool] | None = None, columns: int = 8
 ) -> Figure:
-    """Pictures uint8 (N, H, W, C) with a caption each, green or red where `right` says whether they are."""
+    """Images uint8 (N, H, W, C) with a caption each, green or red where `right` says whether they are."""
     number = len(images)
     columns = min(columns, max(number, 1))
     rows = -(-max(number, 1) // columns)
@@ -173,7 +173,7 @@ def gallery(
 
 
 def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: Sequence[str]) -> Figure:
-    """A row a picture: the picture, then each method's map (N, H, W) laid over it."""
+    """A row an image: the image, then each method's map (N, H, W) laid over it."""
     with rc_context({**STYLE, "axes.grid": False}):
         figure = new(2.1 * (1 + len(maps)), 2.3 * len(images))
         axes = figure.subplots(len(images), 1 + len(maps), squeeze=False)
@@ -192,7 +192,7 @@ def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: S
 
 
 def show(axes: Any, image: np.ndarray, alpha: float = 1.0) -> None:
-    """One picture without ticks; pixels stay sharp when it is small."""
+    """One image without ticks; pixels stay sharp when it is small."""
     grey = image.shape[-1] == 1
     sharp = "nearest" if max(image.shape[:2]) <= 64 else "antialiased"
     axes.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0, vmax=255, alpha=alpha, interpolation=sharp)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a finished run: the report's pictures and texts, curves, settings, scores, embeddings."""
+"""What TensorBoard shows of a finished run: the report's images and texts, curves, settings, scores, embeddings."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _write_embeddings(
     y = np.concatenate(labels)[:wanted]
     one_hot = y.ndim > 1 and y.shape[-1] == len(names)
     true = (y.argmax(-1) if one_hot else y).reshape(len(y), -1)[:, 0].astype(int)  # of an ensemble, the first's
-    pictures = np.concatenate(images)[:wanted] if images else None
+    images = np.concatenate(images)[:wanted] if images else None
     columns = {"label": [names[k] for k in true], "sample": list(range(len(true)))}
     features_of = {"features": np.concatenate(points)[:wanted]}
-    write_embeddings(run.tensorboard / "validation", features_of, columns, pictures)
+    write_embeddings(run.tensorboard / "validation", features_of, columns, images)

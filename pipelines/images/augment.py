@@ -1,4 +1,4 @@
-"""Augmentation of picture batches: TensorFlow functions without state, so that a resumed run draws the same."""
+"""Augmentation of image batches: TensorFlow functions without state, so that a resumed run draws the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
         config: What to do.
 
     Returns:
-        Images as float32 0..255, labels and weights; MixUp and CutMix mix the latter two like the pictures.
+        Images as float32 0..255, labels and weights; MixUp and CutMix mix the latter two like the images.
     """
     import tensorflow as tf
 
@@ -44,7 +44,7 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
 
 
 def pad_and_crop(images: Any, pixels: int, draw: Draws) -> Any:
-    """Pads by reflection (as far as the picture reaches), then cuts the old size at a random place."""
+    """Pads by reflection (as far as the image reaches), then cuts the old size at a random place."""
     import tensorflow as tf
 
     height, width = images.shape[1:3]
@@ -60,7 +60,7 @@ def random_zoom(images: Any, smallest: float, draw: Draws) -> Any:
     import tensorflow as tf
 
     area = draw.uniform(low=smallest)
-    # A side is at most the picture's: the more area is kept, the nearer the ratio is to one.
+    # A side is at most the image's: the more area is kept, the nearer the ratio is to one.
     widest = tf.minimum(math.log(4 / 3), -tf.math.log(area))
     ratio = tf.exp(draw.uniform(low=-1.0) * widest)
     height, width = tf.sqrt(area / ratio), tf.sqrt(area * ratio)
@@ -80,7 +80,7 @@ def rectangle(height: int, width: int, top: Any, left: Any, bottom: Any, right: 
 
 
 def erase(images: Any, probability: float, draw: Draws) -> Any:
-    """Blanks a rectangle of 2 % to 33 % of the area with the picture's mean (Zhong et al., 2020)."""
+    """Blanks a rectangle of 2 % to 33 % of the area with the image's mean (Zhong et al., 2020)."""
     import tensorflow as tf
 
     height, width = images.shape[1:3]

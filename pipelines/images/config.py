@@ -1,4 +1,4 @@
-"""Options of picture data; nothing slow is imported here."""
+"""Options of image data; nothing slow is imported here."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pipelines.core.config import check, check_data
 
 @dataclass
 class ImageDataConfig:
-    """The pictures, and how they are read.
+    """The images, and how they are read.
 
     Args:
         source: `sample` (8x8 scans of digits, embedded), `fashion_mnist`, `keras:NAME`, `tfds:NAME`, a folder with a
-            folder of pictures for each class (or train/, val/, test/ with these), a CSV of paths and labels, an .npz of
+            folder of images for each class (or train/, val/, test/ with these), a CSV of paths and labels, an .npz of
             arrays, or my_module:function.
-        val_fraction: Part of the training pictures kept for validation when the source has no part for it.
-        test_fraction: Part of all pictures kept for the test when the source has no part for it.
+        val_fraction: Fraction of the training images kept for validation when the source has no part for it.
+        test_fraction: Fraction of all images kept for the test when the source has no part for it.
         image_column: CSV column of the paths, relative to the CSV; by default the usual names are tried.
         label_column: CSV column of the labels.
         split_column: CSV column that says train, val or test.
         group_column: CSV column of what must stay in one part, such as the patient.
         size: Height and width in pixels; none keeps the stored size when all agree and it is at most 256, and takes
             224 otherwise.
-        channels: Grey or colour; auto takes grey when all pictures are grey.
-        resize: What is done to a picture of another shape: crop the longer side, pad the shorter, or stretch.
-        max_broken: Broken pictures or rows that are skipped and reported; one more is an error that lists them.
-        memory_gib: Decoded pictures up to this size are kept in memory; larger sets are read from disk each epoch.
-        limit: Use only so many training pictures, drawn by class.
+        channels: Grey or colour; auto takes grey when all images are grey.
+        resize: What is done to an image of another shape: crop the longer side, pad the shorter, or stretch.
+        max_broken: Broken images or rows that are skipped and reported; one more is an error that lists them.
+        memory_gib: Decoded images up to this size are kept in memory; larger sets are read from disk each epoch.
+        limit: Use only so many training images, drawn by class.
     """
 
     source: str = "sample"
@@ -54,17 +54,17 @@ class ImageDataConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random changes of the training pictures.
+    """Random changes of the training images.
 
     Args:
-        flip: Mirror half of the pictures left to right.
+        flip: Mirror half of the images left to right.
         crop: Pad by so many pixels (repeating the border by reflection), then cut the old size at a random place.
         zoom: Cut a random part of at least this share of the area, and enlarge it to the old size; 1 turns it off.
-        randaugment: Random operations of RandAugment a picture; 0 turns it off.
+        randaugment: Random operations of RandAugment an image; 0 turns it off.
         magnitude: Strength of RandAugment, 0 to 10.
         mixup: Alpha of MixUp, such as 0.2; 0 turns it off.
         cutmix: Alpha of CutMix, such as 1; 0 turns it off. With MixUp as well, each batch takes one of the two.
-        erase: Probability that a random rectangle of a picture is blanked.
+        erase: Probability that a random rectangle of an image is blanked.
     """
 
     flip: bool = False
@@ -93,7 +93,7 @@ class ImageModelConfig:
     Args:
         builder: `convnet` (ours, small and quick), `applications:NAME` (any of keras.applications),
             `kerashub:PRESET_OR_FOLDER`, or my_module:function taking (input_shape, classes) and returning a Keras model
-            from raw pictures 0..255 to logits.
+            from raw images 0..255 to logits.
         width: Channels of the first stage of `convnet`.
         depth: Blocks of a stage of `convnet`.
         dropout: Rate before the last layer.

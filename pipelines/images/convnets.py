@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def stages_for(side: int) -> tuple[int, int]:
-    """Stride of the stem and number of stages for pictures whose shorter side is `side` pixels.
+    """Stride of the stem and number of stages for images whose shorter side is `side` pixels.
 
-    The stem brings a picture to at most about 56 pixels, where convolutions are affordable; each later stage halves
+    The stem brings an image to at most about 56 pixels, where convolutions are affordable; each later stage halves
     it, until 7 pixels or fewer are left: 8 -> [8, 4], 28 -> [14, 7], 32 -> [16, 8, 4], 224 -> [56, 28, 14, 7].
     """
     stride = 1 if side <= 16 else 2 if side <= 80 else 4
@@ -39,7 +39,7 @@ def convnet(
     block fewer than the others: it is the dearest.
 
     Args:
-        input_shape: (H, W, C) of raw pictures, 0..255; the network scales them itself.
+        input_shape: (H, W, C) of raw images, 0..255; the network scales them itself.
         classes: Number of outputs.
         width: Channels of the first stage, doubled at each further one up to eight times.
         depth: Blocks of a stage.

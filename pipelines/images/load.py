@@ -1,4 +1,4 @@
-"""Pictures with a class each: reading, checking, splitting."""
+"""Images with a class each: reading, checking, splitting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pipelines.images.sources import Raw, RawPart
+    from pipelines.images.sources import Raw, RawSplit
 
 KEEP_SIZE_UP_TO = 256
 DEFAULT_SIZE = 224
@@ -26,8 +26,8 @@ SCAN_BLOCK = 256
 Step = Callable[[int, int], None]
 
 
-class Pictures(Protocol):
-    """Pictures by number."""
+class Images(Protocol):
+    """Images by number."""
 
     shape: tuple[int, int, int]
     names: Sequence[str]
@@ -35,12 +35,12 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, C) of these pictures."""
+        """uint8 (B, H, W, C) of these images."""
         ...
 
 
-class ArrayPictures:
-    """Pictures in memory: uint8 (N, H, W, C)."""
+class ArrayImages:
+    """Images in memory: uint8 (N, H, W, C)."""
 
     def __init__(self, images: np.ndarray, names: Sequence[str]) -> None:
         self.images = images
@@ -54,8 +54,8 @@ class ArrayPictures:
         return self.images[indices]
 
 
-class FilePictures:
-    """Pictures on disk, decoded each time they are read."""
+class ImageFiles:
+    """Images on disk, decoded each time they are read."""
 
     def __init__(self, paths: Sequence[Path], names: Sequence[str], spec: ImageSpec) -> None:
         self.paths = paths
@@ -74,7 +74,7 @@ class FilePictures:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How a raw picture becomes the model's input."""
+    """How a raw image becomes the model's input."""
 
     height: int
     width: int
@@ -87,7 +87,7 @@ class ImageSpec:
         return self.height, self.width, 1 if self.channels == "grey" else 3
 
     def read(self, source: Any) -> np.ndarray:
-        """A path, bytes, an open file, a PIL picture or an array to uint8 (H, W, C).
+        """A path, bytes, an open file, a PIL image or an array to uint8 (H, W, C).
 
         Raises:
             ValueError: It cannot be decoded.
@@ -101,52 +101,52 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One part: pictures and their classes as int64 (N,)."""
+class ImageSplit:
+    """One split: images and their classes as int64 (N,)."""
 
-    pictures: Pictures
+    images: Images
     labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class ImageParts:
-    """Pictures ready for training and testing."""
+class ImageData:
+    """Images ready for training and testing."""
 
-    train: Part
-    val: Part
-    test: Part
+    train: ImageSplit
+    val: ImageSplit
+    test: ImageSplit
     classes: tuple[str, ...]
     spec: ImageSpec
     summary: summaries.DataSummary
 
-    def parts(self) -> dict[str, Part]:
+    def splits(self) -> dict[str, ImageSplit]:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def assignment(self) -> list[dict[str, str]]:
-        """Which sample is in which part, a row each."""
-        rows = [(name, part, label) for name, part in self.parts().items() for label in range(len(part.labels))]
+        """Which sample is in which split, a row each."""
+        rows = [(name, split, label) for name, split in self.splits().items() for label in range(len(split.labels))]
         return [
-            {"part": name, "sample": part.pictures.names[i], "label": self.classes[part.labels[i]]}
-            for name, part, i in rows
+            {"part": name, "sample": split.images.names[i], "label": self.classes[split.labels[i]]}
+            for name, split, i in rows
         ]
 
     def describe(self) -> str:
         """One sentence."""
-        sizes = ", ".join(f"{len(part.labels):,} {name}" for name, part in self.parts().items())
+        sizes = ", ".join(f"{len(split.labels):,} {name}" for name, split in self.splits().items())
         height, width, channels = self.spec.shape
         kind = "grey" if channels == 1 else "colour"
-        return f"{sizes} pictures of {len(self.classes)} classes, {height} x {width} {kind}."
+        return f"{sizes} images of {len(self.classes)} classes, {height} x {width} {kind}."
 
 
-def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = None) -> ImageParts:
-    """Reads, checks and splits the pictures of a source.
+def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = None) -> ImageData:
+    """Reads, checks and splits the images of a source.
 
     Every file is decoded once before training starts, so that a broken one is known by its name at once.
 
     Args:
         config: Options.
         seed: Seed of the split.
-        progress: Called with the number of pictures checked and their total.
+        progress: Called with the number of images checked and their total.
 
     Raises:
         UserError: The source cannot be used.
@@ -161,31 +161,31 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
     spec, kept = scan(raw, config, progress)
     classes = raw.classes or tuple(sorted({str(x) for p in raw.splits.values() for x in p.labels}, key=natural))
     number = {name: i for i, name in enumerate(classes)}
-    sources.check_classes(raw, classes, config.source, "pictures")
-    labels = {name: np.array([number[str(x)] for x in part.labels], np.int64) for name, part in raw.splits.items()}
+    sources.check_classes(raw, classes, config.source, "images")
+    labels = {name: np.array([number[str(x)] for x in split.labels], np.int64) for name, split in raw.splits.items()}
     notes = list(raw.notes)
     index = _split(raw, labels, kept.hashes, config, seed, notes)
-    parts: dict[str, Part] = {}
-    for part, (origin, chosen) in index.items():
+    splits: dict[str, ImageSplit] = {}
+    for split, (origin, chosen) in index.items():
         if not len(chosen):
-            raise UserError(f"data.source {config.source}: the {part} part is empty; there are too few pictures")
-        parts[part] = Part(kept.take(origin, chosen, spec), labels[origin][chosen])
-    absent = sorted(set(np.unique(parts["test"].labels)) - set(np.unique(parts["train"].labels)))
+            raise UserError(f"data.source {config.source}: the {split} set is empty; there are too few images")
+        splits[split] = ImageSplit(kept.take(origin, chosen, spec), labels[origin][chosen])
+    absent = sorted(set(np.unique(splits["test"].labels)) - set(np.unique(splits["train"].labels)))
     if absent:
-        raise UserError(f"class {classes[absent[0]]!r} is in the test part, but not in the training part")
-    hashes = {part: [kept.hashes[origin][i] for i in chosen] for part, (origin, chosen) in index.items()}
+        raise UserError(f"class {classes[absent[0]]!r} is in the test set, but not in the training set")
+    hashes = {split: [kept.hashes[origin][i] for i in chosen] for split, (origin, chosen) in index.items()}
     counts = {
-        name: dict(zip(classes, np.bincount(part.labels, minlength=len(classes)).tolist(), strict=True))
-        for name, part in parts.items()
+        name: dict(zip(classes, np.bincount(split.labels, minlength=len(classes)).tolist(), strict=True))
+        for name, split in splits.items()
     }
-    duplicates = summaries.duplicates(hashes, {name: part.pictures.names for name, part in parts.items()})
-    fingerprint = summaries.fingerprint(hashes, {name: part.labels for name, part in parts.items()})
+    duplicates = summaries.duplicates(hashes, {name: split.images.names for name, split in splits.items()})
+    fingerprint = summaries.fingerprint(hashes, {name: split.labels for name, split in splits.items()})
     summary = summaries.DataSummary(counts, raw.skipped, duplicates, fingerprint, notes)
-    return ImageParts(parts["train"], parts["val"], parts["test"], classes, spec, summary)
+    return ImageData(splits["train"], splits["val"], splits["test"], classes, spec, summary)
 
 
-def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImageParts:
-    """All pictures of a source as the test part of a trained model.
+def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImageData:
+    """All images of a source as the test set of a trained model.
 
     Raises:
         UserError: The source cannot be used, or has a class that the model does not know.
@@ -196,10 +196,10 @@ def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImagePart
     from pipelines.images import sources as image_sources
 
     raw = image_sources.load(config, config.source)
-    merged = image_sources.RawPart([], [], [])
+    merged = image_sources.RawSplit([], [], [])
     chosen = raw.splits.get("test")
-    for part in [chosen] if chosen else raw.splits.values():
-        merged = part if not merged.labels else image_sources.join(merged, part)
+    for split in [chosen] if chosen else raw.splits.values():
+        merged = split if not merged.labels else image_sources.join(merged, split)
     raw.splits = {"all": merged}
     image, classes = ImageSpec(**spec["image"]), tuple(spec["classes"])
     unknown = sorted({str(label) for label in merged.labels} - set(classes))
@@ -208,34 +208,34 @@ def load_test_images(config: ImageDataConfig, spec: dict[str, Any]) -> ImagePart
     _, kept = scan(raw, config, spec=image)
     labels = np.array([classes.index(str(label)) for label in merged.labels], np.int64)
     if not len(labels):
-        raise UserError(f"data {config.source} has no usable picture")
-    everything = Part(kept.take("all", np.arange(len(labels)), image), labels)
+        raise UserError(f"data {config.source} has no usable image")
+    everything = ImageSplit(kept.take("all", np.arange(len(labels)), image), labels)
     counts = {"test": dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))}
     summary = summaries.DataSummary(counts, raw.skipped, [], "", raw.notes)
-    return ImageParts(everything, everything, everything, classes, image, summary)
+    return ImageData(everything, everything, everything, classes, image, summary)
 
 
 @dataclass
 class Scanned:
-    """What the first reading of all pictures found: hashes, and the pictures themselves where they fit."""
+    """What the first reading of all images found: hashes, and the images themselves where they fit."""
 
     raw: Raw
     hashes: dict[str, list[bytes]]
     arrays: dict[str, np.ndarray]
 
-    def take(self, origin: str, chosen: np.ndarray, spec: ImageSpec) -> Pictures:
-        part = self.raw.splits[origin]
-        names = [part.names[i] for i in chosen]
+    def take(self, origin: str, chosen: np.ndarray, spec: ImageSpec) -> Images:
+        split = self.raw.splits[origin]
+        names = [split.names[i] for i in chosen]
         if origin in self.arrays:
             images = self.arrays[origin]
-            return ArrayPictures(images if len(chosen) == len(images) else images[chosen], names)
-        return FilePictures([part.pictures[i] for i in chosen], names, spec)
+            return ArrayImages(images if len(chosen) == len(images) else images[chosen], names)
+        return ImageFiles([split.images[i] for i in chosen], names, spec)
 
 
 def scan(
     raw: Raw, config: ImageDataConfig, progress: Step | None = None, spec: ImageSpec | None = None
 ) -> tuple[ImageSpec, Scanned]:
-    """Decodes everything once; broken pictures leave `raw` and are noted in it.
+    """Decodes everything once; broken images leave `raw` and are noted in it.
 
     Raises:
         UserError: More are broken than `max_broken` allows.
@@ -245,7 +245,7 @@ def scan(
     import numpy as np
 
     spec = spec or _decide_spec(raw, config)
-    total = sum(len(part.labels) for part in raw.splits.values())
+    total = sum(len(split.labels) for split in raw.splits.values())
     in_memory = total * math.prod(spec.shape) <= config.memory_gib * 2**30
     scanned = Scanned(raw, {}, {})
     done = 0
@@ -257,54 +257,54 @@ def scan(
             return str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, part in raw.splits.items():
-            ready = isinstance(part.pictures, np.ndarray) and part.pictures.shape[1:] == spec.shape
+        for name, split in raw.splits.items():
+            ready = isinstance(split.images, np.ndarray) and split.images.shape[1:] == spec.shape
             good: list[int] = []
             images: list[np.ndarray] = []
             scanned.hashes[name] = []
-            for start in range(0, len(part.labels), SCAN_BLOCK):
-                block = part.pictures[start : start + SCAN_BLOCK]
+            for start in range(0, len(split.labels), SCAN_BLOCK):
+                block = split.images[start : start + SCAN_BLOCK]
                 if not ready and isinstance(block, np.ndarray) and block.shape[-1] == 1:
                     block = block[..., 0]
                 for i, result in enumerate(block if ready else pool.map(attempt, block), start):
                     if isinstance(result, str):
-                        raw.skipped.append((part.names[i], result))
+                        raw.skipped.append((split.names[i], result))
                         continue
                     good.append(i)
                     scanned.hashes[name].append(summaries.digest(result.tobytes()))
-                    if not ready and (in_memory or isinstance(part.pictures, np.ndarray)):
+                    if not ready and (in_memory or isinstance(split.images, np.ndarray)):
                         images.append(result)
                 done += len(block)
                 if progress is not None:
                     progress(done, total)
                 _check_broken(raw, config)
             if ready:
-                assert isinstance(part.pictures, np.ndarray)
-                scanned.arrays[name] = part.pictures
+                assert isinstance(split.images, np.ndarray)
+                scanned.arrays[name] = split.images
             elif images:
                 scanned.arrays[name] = np.stack(images)
-            if len(good) < len(part.labels):
-                _keep(part, good)
+            if len(good) < len(split.labels):
+                _keep(split, good)
     _check_broken(raw, config)
     return spec, scanned
 
 
-def _keep(part: RawPart, good: list[int]) -> None:
-    part.labels = [part.labels[i] for i in good]
-    part.names = [part.names[i] for i in good]
-    part.groups = [part.groups[i] for i in good] if part.groups is not None else None
-    part.pictures = [part.pictures[i] for i in good]
+def _keep(split: RawSplit, good: list[int]) -> None:
+    split.labels = [split.labels[i] for i in good]
+    split.names = [split.names[i] for i in good]
+    split.groups = [split.groups[i] for i in good] if split.groups is not None else None
+    split.images = [split.images[i] for i in good]
 
 
 def _check_broken(raw: Raw, config: ImageDataConfig) -> None:
     from pipelines.data import sources
 
-    complaint = f"more than data.max_broken = {config.max_broken} pictures or rows of {config.source} are broken"
+    complaint = f"more than data.max_broken = {config.max_broken} images or rows of {config.source} are broken"
     sources.check_broken(raw, config.max_broken, complaint)
 
 
 def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
-    """Size and channels, from the pictures themselves where the options leave it open."""
+    """Size and channels, from the images themselves where the options leave it open."""
     import numpy as np
 
     from pipelines.images import decode
@@ -312,19 +312,19 @@ def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
     training = raw.splits.get("train") or raw.splits["all"]
     sizes: set[tuple[int, int]] = set()
     grey = True
-    if isinstance(training.pictures, np.ndarray):
-        sizes.add((training.pictures.shape[1], training.pictures.shape[2]))
-        grey = training.pictures.shape[-1] == 1
+    if isinstance(training.images, np.ndarray):
+        sizes.add((training.images.shape[1], training.images.shape[2]))
+        grey = training.images.shape[-1] == 1
     else:
         # A sample of the headers decides; it is the same for the same files.
-        step = max(1, len(training.pictures) // 512)
-        for path in training.pictures[::step]:
+        step = max(1, len(training.images) // 512)
+        for path in training.images[::step]:
             try:
-                with decode.Image.open(path) as picture:
-                    turned = picture.getexif().get(0x0112, 1) >= 5
-                    width, height = picture.size
+                with decode.Image.open(path) as image:
+                    turned = image.getexif().get(0x0112, 1) >= 5
+                    width, height = image.size
                     sizes.add((width, height) if turned else (height, width))
-                    grey = grey and decode.is_grey(picture)
+                    grey = grey and decode.is_grey(image)
             except Exception:  # broken files are counted by the scan
                 continue
     if config.size is not None:
@@ -345,16 +345,16 @@ def _split(
     seed: int,
     notes: list[str],
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """For each part the source's part that it comes from, and the numbers of its pictures."""
-    from pipelines.data import split
+    """For each split the source's split that it comes from, and the numbers of its images."""
+    from pipelines.data.split import cut
 
-    keys: dict[str, Sequence[Any]] = {name: part.groups or hashes[name] for name, part in raw.splits.items()}
+    keys: dict[str, Sequence[Any]] = {name: split.groups or hashes[name] for name, split in raw.splits.items()}
     origin = "train" if "train" in labels else "all"
     if {"test", "val"} - set(labels) and not raw.splits[origin].groups:
         copies = len(keys[origin]) - len(set(keys[origin]))
         if copies:
-            notes.append(f"{copies} pictures are copies of others and stay in the same part")
-    return split.cut(
+            notes.append(f"{copies} images are copies of others and stay in the same split")
+    return cut(
         labels, keys, val_fraction=config.val_fraction, test_fraction=config.test_fraction, limit=config.limit,
-        seed=seed, what="pictures", notes=notes,
+        seed=seed, what="images", notes=notes,
     )  # fmt: skip

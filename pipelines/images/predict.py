@@ -1,4 +1,4 @@
-"""Predictions for pictures, plain or averaged over changed copies (test-time augmentation)."""
+"""Predictions for images, plain or averaged over changed copies (test-time augmentation)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scipy.special import softmax
 if TYPE_CHECKING:
     import keras
 
-    from pipelines.images.load import Pictures
+    from pipelines.images.load import Images
 
-# A shifted copy is a little less like the training pictures: it counts half.
+# A shifted copy is a little less like the training images: it counts half.
 SHIFT_WEIGHT = 0.5
 
 
 def probabilities_of(model: keras.Model, images: np.ndarray, tta: dict[str, bool] | None = None) -> np.ndarray:
-    """float64 (B, K) for pictures uint8 (B, H, W, C)."""
+    """float64 (B, K) for images uint8 (B, H, W, C)."""
     from keras import ops
 
     total, weights = np.zeros(()), 0.0
@@ -30,7 +30,7 @@ def probabilities_of(model: keras.Model, images: np.ndarray, tta: dict[str, bool
 
 
 def views(images: np.ndarray, tta: dict[str, bool] | None) -> Iterator[tuple[np.ndarray, float]]:
-    """The pictures themselves, mirrored, and shifted by a pixel each way, with their weights."""
+    """The images themselves, mirrored, and shifted by a pixel each way, with their weights."""
     tta = tta or {}
     for base in (images, images[:, :, ::-1]) if tta.get("flip") else (images,):
         yield base, 1.0
@@ -41,24 +41,22 @@ def views(images: np.ndarray, tta: dict[str, bool] | None) -> Iterator[tuple[np.
                 yield padded[:, top : top + height, left : left + width], SHIFT_WEIGHT
 
 
-def logits_of(model: keras.Model, pictures: Pictures, batch_size: int) -> np.ndarray:
+def logits_of(model: keras.Model, images: Images, batch_size: int) -> np.ndarray:
     """float64 (N, K) for all images, without test-time augmentation."""
     from keras import ops
 
     return np.concatenate(
         [
-            np.asarray(ops.convert_to_numpy(model.predict_on_batch(pictures.read(i))), np.float64)
-            for i in _blocks(len(pictures), batch_size)
+            np.asarray(ops.convert_to_numpy(model.predict_on_batch(images.read(i))), np.float64)
+            for i in _blocks(len(images), batch_size)
         ]
     )
 
 
-def predict_pictures(
-    model: keras.Model, pictures: Pictures, tta: dict[str, bool] | None, batch_size: int
-) -> np.ndarray:
-    """float64 (N, K) for all pictures."""
-    blocks = _blocks(len(pictures), batch_size)
-    return np.concatenate([probabilities_of(model, pictures.read(i), tta) for i in blocks])
+def predict_images(model: keras.Model, images: Images, tta: dict[str, bool] | None, batch_size: int) -> np.ndarray:
+    """float64 (N, K) for all images."""
+    blocks = _blocks(len(images), batch_size)
+    return np.concatenate([probabilities_of(model, images.read(i), tta) for i in blocks])
 
 
 def _blocks(number: int, size: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Pretrained picture models: keras.applications and KerasHub."""
+"""Pretrained image models: keras.applications and KerasHub."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def build(
     builder: str, input_shape: tuple[int, int, int], classes: int, *, weights: str, dropout: float
 ) -> keras.Model:
-    """A model from raw pictures 0..255 to logits: preprocessing, backbone, pooling, one new layer.
+    """A model from raw images 0..255 to logits: preprocessing, backbone, pooling, one new layer.
 
     Args:
         builder: `applications:NAME` or `kerashub:PRESET_OR_FOLDER`.
-        input_shape: (H, W, C); grey pictures are repeated to three channels.
+        input_shape: (H, W, C); grey images are repeated to three channels.
         classes: Number of outputs.
         weights: `imagenet`, or `none` for random ones.
         dropout: Rate before the last layer.
@@ -61,7 +61,7 @@ def _application(name: str, shape: tuple[int, int, int], weights: str) -> tuple[
     try:
         backbone = known[name](include_top=False, weights=None if weights == "none" else weights, input_shape=shape)
     except ValueError as error:
-        hint = "; --data.size enlarges the pictures" if "at least" in str(error) else ""
+        hint = "; --data.size enlarges the images" if "at least" in str(error) else ""
         raise UserError(f"model.builder applications:{name}: {one_line(error)}{hint}") from None
     except Exception as error:
         raise UserError(_offline(f"applications:{name}", error)) from None
@@ -96,7 +96,7 @@ def _kerashub(name: str, shape: tuple[int, int, int], weights: str) -> tuple[ker
     except Exception as error:
         raise UserError(_offline(f"kerashub:{name}", error)) from None
     if isinstance(backbone.input, dict) or len(backbone.input.shape) != 4:
-        raise UserError(f"model.builder kerashub:{name} is no picture model")
+        raise UserError(f"model.builder kerashub:{name} is no image model")
     if converter is None:
         converter = keras.layers.Rescaling(1 / 255.0)
     return backbone, converter

@@ -14,9 +14,9 @@ GREY = 114.0
 
 
 def rand_augment(images: Any, operations: int, magnitude: float, draw: Draws) -> Any:
-    """Each picture goes through `operations` operations drawn at random, "none" among them.
+    """Each image goes through `operations` operations drawn at random, "none" among them.
 
-    The geometric ones that a picture has drawn become one projective transform.
+    The geometric ones that an image has drawn become one projective transform.
 
     Args:
         images: (B, H, W, C) float32, 0..255.
@@ -76,7 +76,7 @@ def geometric(name: str, amount: Any, height: int, width: int) -> Any:
 
 
 def recolour(name: str, images: Any, signed: Any, strength: float) -> Any:
-    """One operation on the values of all pictures; `signed` (B,) is the strength with a random sign."""
+    """One operation on the values of all images; `signed` (B,) is the strength with a random sign."""
     import tensorflow as tf
 
     factor = (1 + 0.9 * signed)[:, None, None, None]

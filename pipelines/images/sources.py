@@ -1,4 +1,4 @@
-"""Where pictures come from: each source gives samples by part."""
+"""Where images come from: each source gives samples by split."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 @dataclass
-class RawPart:
+class RawSplit:
     """Samples as the source gives them.
 
     Args:
-        pictures: uint8 (N, H, W, C), or N paths.
+        images: uint8 (N, H, W, C), or N paths.
         labels: N labels, as text or whole numbers.
         names: N names for reports.
         groups: N keys of what must stay together, or none.
     """
 
-    pictures: np.ndarray | list[Path]
+    images: np.ndarray | list[Path]
     labels: list[Any]
     names: list[str]
     groups: list[Any] | None = None
 
 
 @dataclass
-class Raw(sources.Raw[RawPart]):
+class Raw(sources.Raw[RawSplit]):
     """What a source gave; `classes` are their names where it names them."""
 
     classes: tuple[str, ...] | None = None
@@ -107,23 +107,23 @@ def _file(path: Path, config: ImageDataConfig) -> Raw:
     if suffix in (".csv", ".tsv", ".txt"):
         return _csv(path, config)
     raise UserError(
-        f"data.source {config.source}: a file must be .csv, .tsv or .npz; pictures go into one folder a class"
+        f"data.source {config.source}: a file must be .csv, .tsv or .npz; images go into one folder a class"
     )
 
 
-def join(first: RawPart, second: RawPart) -> RawPart:
-    """Two parts as one."""
-    pictures: Any
-    if isinstance(first.pictures, np.ndarray) and isinstance(second.pictures, np.ndarray):
-        pictures = np.concatenate([first.pictures, second.pictures])
+def join(first: RawSplit, second: RawSplit) -> RawSplit:
+    """Two splits as one."""
+    images: Any
+    if isinstance(first.images, np.ndarray) and isinstance(second.images, np.ndarray):
+        images = np.concatenate([first.images, second.images])
     else:
-        pictures = [*first.pictures, *second.pictures]
-    return RawPart(pictures, first.labels + second.labels, first.names + second.names)
+        images = [*first.images, *second.images]
+    return RawSplit(images, first.labels + second.labels, first.names + second.names)
 
 
-def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[str, ...] | None = None) -> Raw:
-    raw: dict[str, RawPart] = {}
-    for part, (images, labels) in parts.items():
+def _from_arrays(splits: dict[str, tuple[Any, Any]], what: str, classes: tuple[str, ...] | None = None) -> Raw:
+    raw: dict[str, RawSplit] = {}
+    for split, (images, labels) in splits.items():
         images, labels = np.asarray(images), np.asarray(labels)
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
@@ -134,11 +134,11 @@ def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[st
         if images.ndim == 3:
             images = images[..., None]
         if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
-            raise UserError(f"{what}: pictures must be (N, H, W) or (N, H, W, 1, 3 or 4), got {images.shape}")
+            raise UserError(f"{what}: images must be (N, H, W) or (N, H, W, 1, 3 or 4), got {images.shape}")
         if labels.shape != (len(images),):
-            raise UserError(f"{what}: {len(images)} pictures, but labels of shape {labels.shape}")
+            raise UserError(f"{what}: {len(images)} images, but labels of shape {labels.shape}")
         if not len(images):
-            raise UserError(f"{what}: the part {part!r} is empty")
+            raise UserError(f"{what}: the split {split!r} is empty")
         if labels.dtype.kind == "f" and not np.all(labels == np.floor(labels)):
             raise UserError(f"{what}: labels must be whole numbers or text, got {labels.dtype} with fractions or NaN")
         if labels.dtype.kind == "f":
@@ -153,16 +153,18 @@ def _from_arrays(parts: dict[str, tuple[Any, Any]], what: str, classes: tuple[st
             alpha = images[..., 3:].astype(np.uint16)
             images = ((images[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
         texts = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in labels.tolist()]
-        raw[part] = RawPart(np.ascontiguousarray(images), texts, [f"{what}[{part}][{i}]" for i in range(len(images))])
-    shapes = {part.pictures.shape[1:] for part in raw.values() if isinstance(part.pictures, np.ndarray)}
+        raw[split] = RawSplit(
+            np.ascontiguousarray(images), texts, [f"{what}[{split}][{i}]" for i in range(len(images))]
+        )
+    shapes = {split.images.shape[1:] for split in raw.values() if isinstance(split.images, np.ndarray)}
     if len(shapes) > 1:
-        raise UserError(f"{what}: the parts have pictures of different shapes: {sorted(shapes)}")
+        raise UserError(f"{what}: the splits have images of different shapes: {sorted(shapes)}")
     return Raw(raw, classes=classes)
 
 
 def _from_value(value: Any, what: str) -> Raw:
-    """What a user's function may return: (images, labels), ((train), (test)), or a dictionary of parts."""
-    expected = f"data.source {what} must return (images, labels), (train, test) pairs of these, or a dict of parts"
+    """What a user's function may return: (images, labels), ((train), (test)), or a dictionary of splits."""
+    expected = f"data.source {what} must return (images, labels), (train, test) pairs of these, or a dict of splits"
     return _from_arrays(sources.pairs_by_split(value, expected, lambda pairs: not _is_labels(pairs)), what)
 
 
@@ -176,20 +178,20 @@ def _npz(path: Path) -> Raw:
             arrays = {name.lower(): file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"data.source {path} cannot be read as .npz: {one_line(error)}") from None
-    parts: dict[str, tuple[Any, Any]] = {}
-    for part in ("train", "val", "test"):
+    splits: dict[str, tuple[Any, Any]] = {}
+    for split in ("train", "val", "test"):
         for x, y in (("x", "y"), ("images", "labels")):
-            if f"{x}_{part}" in arrays and f"{y}_{part}" in arrays:
-                parts[part] = (arrays[f"{x}_{part}"], arrays[f"{y}_{part}"])
+            if f"{x}_{split}" in arrays and f"{y}_{split}" in arrays:
+                splits[split] = (arrays[f"{x}_{split}"], arrays[f"{y}_{split}"])
     for x, y in (("x", "y"), ("images", "labels")):
-        if not parts and x in arrays and y in arrays:
-            parts["all"] = (arrays[x], arrays[y])
-    if not parts:
+        if not splits and x in arrays and y in arrays:
+            splits["all"] = (arrays[x], arrays[y])
+    if not splits:
         raise UserError(
             f"data.source {path}: expected arrays x and y, images and labels, or x_train, y_train, x_test, y_test; "
             f"it has {', '.join(arrays) or 'none'}"
         )
-    return _from_arrays(parts, path.name)
+    return _from_arrays(splits, path.name)
 
 
 def _keras(name: str) -> Raw:
@@ -197,7 +199,7 @@ def _keras(name: str) -> Raw:
         raise UserError(f"data.source keras:{name} is unknown: expected one of {', '.join(KERAS_NAMES)}")
     classes = {"fashion_mnist": FASHION, "cifar10": CIFAR10}.get(name)
     if name == "fashion_mnist" and DEBIAN_FASHION.is_dir() and not _in_keras_cache("fashion-mnist"):
-        parts = _idx_folder(DEBIAN_FASHION)
+        splits = _idx_folder(DEBIAN_FASHION)
     else:
         import keras
 
@@ -206,11 +208,11 @@ def _keras(name: str) -> Raw:
         except Exception as error:
             hint = "; Debian's dataset-fashion-mnist works as well" if name == "fashion_mnist" else ""
             raise UserError(f"{sources.keras_failed(name, error)}{hint}") from None
-        parts = {"train": train, "test": test}
-    raw = _from_arrays(parts, name)
+        splits = {"train": train, "test": test}
+    raw = _from_arrays(splits, name)
     if classes:
-        for part in raw.splits.values():
-            part.labels = [classes[label] for label in part.labels]
+        for split in raw.splits.values():
+            split.labels = [classes[label] for label in split.labels]
         raw.classes = classes
     return raw
 
@@ -223,11 +225,11 @@ def _in_keras_cache(folder: str) -> bool:
 def _idx_folder(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     pairs = {"train": "train", "test": "t10k"}
     return {
-        part: (
+        split: (
             read_idx(folder / f"{stem}-images-idx3-ubyte.gz"),
             read_idx(folder / f"{stem}-labels-idx1-ubyte.gz"),
         )
-        for part, stem in pairs.items()
+        for split, stem in pairs.items()
     }
 
 
@@ -258,17 +260,17 @@ def _tfds(name: str) -> Raw:
 
     features = builder.info.supervised_keys
     if not features or not isinstance(builder.info.features[features[0]], tfds.features.Image):
-        raise UserError(f"data.source tfds:{name} is no picture classification data set (no image and label)")
+        raise UserError(f"data.source tfds:{name} is no image classification data set (no image and label)")
     label = builder.info.features[features[1]]
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
-    parts: dict[str, RawPart] = {}
-    for split, part in sources.tfds_splits(builder, name):
+    splits: dict[str, RawSplit] = {}
+    for stored, split in sources.tfds_splits(builder, name):
         images, labels = [], []
-        for image, value in tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True)):
+        for image, value in tfds.as_numpy(builder.as_dataset(split=stored, as_supervised=True)):
             images.append(image)
             labels.append(classes[int(value)] if classes else value)
-        parts[part] = RawPart(_stack(images, name), labels, [f"{name}[{split}][{i}]" for i in range(len(labels))])
-    return Raw(parts, classes=classes)
+        splits[split] = RawSplit(_stack(images, name), labels, [f"{name}[{stored}][{i}]" for i in range(len(labels))])
+    return Raw(splits, classes=classes)
 
 
 def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
@@ -284,22 +286,22 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
 
 def _folder(root: Path) -> Raw:
     raw = Raw({})
-    for part, folder in sources.split_folders(root).items():
-        raw.splits[part] = _class_folders(folder, root, raw)
+    for split, folder in sources.split_folders(root).items():
+        raw.splits[split] = _class_folders(folder, root, raw)
     return raw
 
 
-def _class_folders(folder: Path, root: Path, raw: Raw) -> RawPart:
-    pictures: list[Path] = []
+def _class_folders(folder: Path, root: Path, raw: Raw) -> RawSplit:
+    images: list[Path] = []
     labels: list[str] = []
     for sub in sources.subfolders(folder):
         found, others = sources.files_below(sub, EXTENSIONS)
-        raw.notes += sources.class_notes(sub.relative_to(root).as_posix(), "pictures", len(found), others)
-        pictures += found
+        raw.notes += sources.class_notes(sub.relative_to(root).as_posix(), "images", len(found), others)
+        images += found
         labels += [sub.name] * len(found)
-    if not pictures:
-        raise sources.no_class_folders(folder, EXTENSIONS, "pictures", "picture.jpg")
-    return RawPart(pictures, labels, [p.relative_to(root).as_posix() for p in pictures])
+    if not images:
+        raise sources.no_class_folders(folder, EXTENSIONS, "images", "image.jpg")
+    return RawSplit(images, labels, [p.relative_to(root).as_posix() for p in images])
 
 
 def _csv(path: Path, config: ImageDataConfig) -> Raw:
@@ -313,28 +315,28 @@ def _csv(path: Path, config: ImageDataConfig) -> Raw:
     names = list(table.columns)
     image = _column(names, config.image_column, IMAGE_NAMES, "image_column", path)
     label = _column(names, config.label_column, LABEL_NAMES, "label_column", path)
-    split = sources.choose(names, config.split_column, sources.SPLIT_COLUMNS, "split_column", path)
+    split_column = sources.choose(names, config.split_column, sources.SPLIT_COLUMNS, "split_column", path)
     group = sources.choose(names, config.group_column, (), "group_column", path)
     raw = Raw({})
     for number, row in enumerate(table.to_dict("records"), start=2):
         name = re.sub(r"[\\/]+", "/", row[image].strip())
         value = row[label].strip()
-        part = sources.SPLITS.get(row[split].strip().lower()) if split else "all"
-        if not name or not value or value.lower() == "nan" or part is None:
-            missing = "picture" if not name else "label" if part else f"known split ({row[split]!r})"
+        split = sources.SPLITS.get(row[split_column].strip().lower()) if split_column else "all"
+        if not name or not value or value.lower() == "nan" or split is None:
+            missing = "image" if not name else "label" if split else f"known split ({row[split_column]!r})"
             raw.skipped.append((f"{path.name} line {number}", f"no {missing}"))
             continue
-        rows = raw.splits.setdefault(part, RawPart([], [], [], [] if group else None))
-        assert isinstance(rows.pictures, list)
-        rows.pictures.append(path.parent / name)
+        rows = raw.splits.setdefault(split, RawSplit([], [], [], [] if group else None))
+        assert isinstance(rows.images, list)
+        rows.images.append(path.parent / name)
         rows.labels.append(value)
         rows.names.append(name)
         if group and rows.groups is not None:
             rows.groups.append(row[group])
     if not raw.splits:
-        raise UserError(f"data.source {path} has no row with a picture and a label")
-    if split and "train" not in raw.splits:
-        raise UserError(f"data.source {path}: column {split!r} names no row train")
+        raise UserError(f"data.source {path} has no row with an image and a label")
+    if split_column and "train" not in raw.splits:
+        raise UserError(f"data.source {path}: column {split_column!r} names no row train")
     return raw
 
 

@@ -32,7 +32,7 @@ def numbers(got: np.ndarray, target: Any) -> np.ndarray:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> Iterable[Any]:
-    from pipelines.engine.apply import expand
+    from pipelines.core.inputs import expand
     from pipelines.tables.sources import SUFFIXES, from_stdin
 
     if list(arguments) == ["-"]:

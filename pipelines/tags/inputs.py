@@ -14,8 +14,8 @@ from typing import Any
 from pipelines.core.console import say
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
+from pipelines.core.inputs import expand
 from pipelines.data.sources import choose
-from pipelines.engine.apply import expand
 from pipelines.tags import columns as tag_columns
 from pipelines.tags.columns import Span, joined, shown
 from pipelines.tags.files import ROWS, Sentence, no_text

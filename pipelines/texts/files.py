@@ -16,8 +16,8 @@ from typing import Any
 from pipelines.core.console import say
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
+from pipelines.core.inputs import expand
 from pipelines.data.sources import choose
-from pipelines.engine.apply import expand
 
 EXTENSIONS = {".txt", ".text", ".md"}
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}

@@ -89,13 +89,13 @@ X = np.random.default_rng(0).integers(0, 255, (20, 6, 6), dtype=np.uint8)
 Y = np.arange(20) % 2
 ARRAYS = [
     ({}, "expected arrays"), ({"a": X}, "expected arrays"), ({"x": X}, "expected arrays"), ({"x": X, "y": Y[:5]}, "labels of shape"),
-    ({"x": X[0], "y": Y}, "pictures must be"), ({"x": X[..., None].repeat(5, -1), "y": Y}, "pictures must be"),
+    ({"x": X[0], "y": Y}, "images must be"), ({"x": X[..., None].repeat(5, -1), "y": Y}, "images must be"),
     ({"x": X[:0], "y": Y[:0]}, "empty"), ({"x": X, "y": Y * 0}, "only the class"), ({"x": X, "y": Y + 0.5}, "whole numbers"),
     ({"x": X, "y": np.full(20, np.nan)}, "whole numbers"), ({"x": X, "y": np.ones((20, 3))}, "one-hot"),
-    ({"x": X - 300.0, "y": Y}, "pictures must be"), ({"x": X * np.nan, "y": Y}, "finite"), ({"x": X.astype("U3"), "y": Y}, "numbers"),
+    ({"x": X - 300.0, "y": Y}, "images must be"), ({"x": X * np.nan, "y": Y}, "finite"), ({"x": X.astype("U3"), "y": Y}, "numbers"),
     ({"x": X + 1j, "y": Y}, "numbers"), ({"x": X, "y": np.arange(20)}, "at least two"), ({"x": X, "y": np.zeros((20, 2, 2))}, "labels"),
-    ({"x_train": X, "y_train": Y, "x_test": X[:, :5], "y_test": Y}, "different shapes"), ({"x": X * 1e9, "y": Y}, "pictures must be"),
-    ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 5}, "not in the training part"), ({"x": X.ravel(), "y": Y}, "pictures must be"),
+    ({"x_train": X, "y_train": Y, "x_test": X[:, :5], "y_test": Y}, "different shapes"), ({"x": X * 1e9, "y": Y}, "images must be"),
+    ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 5}, "not in the training part"), ({"x": X.ravel(), "y": Y}, "images must be"),
     ({"x": X, "y": Y.astype(complex)}, "labels must be"),
 ]  # fmt: skip
 
@@ -108,8 +108,8 @@ FILES = [
     ("a.csv", b"path,label,split\n" + b"photos/cat/1.png,cat,trian\n" * 20, "broken|no row"),
     ("a.csv", b"path,label\nphotos/cat/1.png,cat\nphotos/cat/2.png,cat\n", "only the class"),
     ("a.csv", b"path,label\n" + b"".join(b"photos/cat/%d.png,c%d\n" % (i, i) for i in range(10)), "at least two"),
-    ("a.csv", b"path,label\n" + b"text.txt,x\n" * 20, "not a picture"), ("a.csv", b'path,label\n"a.png,x\nb.png,y\n', "CSV|column|no row|broken|class"),
-    ("a.tsv", b"path\tlabel\n" + b"photos\tx\n" * 20, "folder, not a picture"),
+    ("a.csv", b"path,label\n" + b"text.txt,x\n" * 20, "not an image"), ("a.csv", b'path,label\n"a.png,x\nb.png,y\n', "CSV|column|no row|broken|class"),
+    ("a.tsv", b"path\tlabel\n" + b"photos\tx\n" * 20, "folder, not an image"),
 ]  # fmt: skip
 
 SOURCES = [
@@ -124,14 +124,14 @@ SOURCES = [
 
 VERBS = [
     ("predict", "arguments are required"), ("predict run", "arguments are required"), ("predict nowhere photos", "run directory not found"),
-    ("predict folder photos", "not a run directory"), ("predict run nowhere.png", "input not found"), ("predict run folder", "no pictures"),
+    ("predict folder photos", "not a run directory"), ("predict run nowhere.png", "input not found"), ("predict run folder", "no images"),
     ("predict run photos --format xml", "invalid choice"), ("predict run photos --out text.txt", "exists"), ("predict run photos --outt x", "unknown"),
     ("predict unfinished photos", "no model.keras"), ("predict damaged_model photos", "cannot be read"), ("predict run text.txt", "none of the inputs"),
     ("evaluate", "arguments are required"), ("evaluate nowhere", "not found"), ("evaluate run --data nowhere", "not found"),
     ("evaluate run --data other_classes.npz", "does not know"), ("evaluate unfinished", "no model.keras"), ("export", "arguments are required"),
     ("export run --format tflite", "invalid choice"), ("export nowhere", "not found"), ("export run --out text.txt", "exists"),
     ("export unfinished --format savedmodel", "no model.keras"), ("explain", "arguments are required"), ("explain run nowhere.png", "not found"),
-    ("explain run text.txt", "not a picture"), ("explain unfinished", "no model.keras"), ("predict other_task photos", "is a run of"),
+    ("explain run text.txt", "not an image"), ("explain unfinished", "no model.keras"), ("predict other_task photos", "is a run of"),
     ("predict damaged_spec photos", "spec"), ("find-lr --resume run", "find-lr"), ("find-lr --foo 1", "unknown option --foo"),
 ]  # fmt: skip
 

@@ -78,7 +78,7 @@ def test_predict_gives_what_the_test_gave(trained, tmp_path):
     run, _ = trained
     data = load_images(image_classify.ImageDataConfig(), seed=0)
     for i in range(12):
-        Image.fromarray(data.test.pictures.read(np.array([i]))[0, ..., 0]).save(tmp_path / f"{i:02}.png")
+        Image.fromarray(data.test.images.read(np.array([i]))[0, ..., 0]).save(tmp_path / f"{i:02}.png")
     (tmp_path / "broken.png").write_bytes(b"x")
     done = cli("predict", run, tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,7 @@ def test_predict_gives_what_the_test_gave(trained, tmp_path):
     assert [row["label"] for row in rows[:12]] == [row["predicted"] for row in before]
     confidences = [float(row["confidence"]) for row in rows[:12]]
     assert confidences == pytest.approx([float(row["confidence"]) for row in before], abs=2e-5)
-    assert rows[12]["error"] == "not a picture"
+    assert rows[12]["error"] == "not an image"
     out = tmp_path / "p.jsonl"
     again = cli("predict", run, tmp_path / "0*.png", "--out", out, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -119,7 +119,7 @@ def test_evaluate_repeats_the_scores(trained):
 def test_evaluate_on_other_data(trained, tmp_path):
     run, _ = trained
     data = load_images(image_classify.ImageDataConfig(), seed=0)
-    images = data.test.pictures.read(np.arange(50))
+    images = data.test.images.read(np.arange(50))
     np.savez(tmp_path / "new.npz", x=images, y=data.test.labels[:50])
     done = cli("evaluate", run, "--data", tmp_path / "new.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -40,11 +40,11 @@ def test_drop_block_drops_whole_squares_of_each_channel():
     kept = np.unique(out[out > 0])
     np.testing.assert_allclose(kept, kept[0], rtol=1e-6)
     assert out.mean() == pytest.approx(1, rel=1e-5)
-    for picture in out:
+    for image in out:
         for channel in range(4):
-            zeros = picture[..., channel] == 0
+            zeros = image[..., channel] == 0
             np.testing.assert_array_equal(covered(zeros, 3), zeros)
-    assert any((picture[..., 0] != picture[..., 1]).any() for picture in out)
+    assert any((image[..., 0] != image[..., 1]).any() for image in out)
 
 
 def test_drop_block_drops_about_its_rate():

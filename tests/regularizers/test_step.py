@@ -270,9 +270,9 @@ def test_gradients_reach_the_inputs_of_floating_point_alone():
 
 def test_pictures_in_bytes_have_gradients_in_units_of_their_deviation():
     generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (8, 4, 4, 1), dtype="uint8")
+    images = generator.integers(0, 256, (8, 4, 4, 1), dtype="uint8")
     losses = []
-    for x, scale in ((pictures, 1.0), (pictures.astype("float32") / 255, 255.0)):
+    for x, scale in ((images, 1.0), (images.astype("float32") / 255, 255.0)):
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Rescaling(scale / 255), keras.layers.Flatten(), keras.layers.Dense(1)]
         model = keras.Sequential([keras.Input((4, 4, 1)), *layers])

@@ -10,9 +10,9 @@ RAMP = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP.T], -1)
 
 
-def encoded(picture, kind="PNG", **options):
+def encoded(image, kind="PNG", **options):
     out = io.BytesIO()
-    picture.save(out, kind, **options)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 
@@ -56,9 +56,9 @@ def test_kinds_of_pictures(name):
 
 
 def test_transparent_palette_is_laid_over_white():
-    picture = palette()
-    first = picture.getpixel((0, 0))
-    got = decode.read(encoded(picture, transparency=first), 8, 8, "rgb", "stretch")
+    image = palette()
+    first = image.getpixel((0, 0))
+    got = decode.read(encoded(image, transparency=first), 8, 8, "rgb", "stretch")
     assert (got[0, 0] == 255).all()
 
 
@@ -80,8 +80,8 @@ def test_other_shapes(resize, corner, middle):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a picture"),
-        (b"hello", "not a picture"),
+        (b"", "not an image"),
+        (b"hello", "not an image"),
         (encoded(Image.fromarray(COLOURS).resize((64, 64)))[:200], "."),
         (encoded(Image.fromarray(COLOURS).resize((64, 64)), "JPEG")[:300], "(?i)truncated"),
     ],
@@ -114,5 +114,5 @@ def test_number_types(array, expected):
 
 @pytest.mark.parametrize("array", [np.array([-1.0]), np.array([1e6]), np.array([np.nan]), np.array(["a"])])
 def test_numbers_that_are_no_pictures(array):
-    with pytest.raises(ValueError, match="pictures must be"):
+    with pytest.raises(ValueError, match="images must be"):
         decode.to_uint8(array)

@@ -9,21 +9,29 @@ from PIL import Image
 from pipelines.core.errors import UserError
 from pipelines.images import sources as image_sources
 from pipelines.images.config import ImageDataConfig
-from pipelines.images.load import FilePictures, ImageSpec, load_images
+from pipelines.images.load import ImageFiles, ImageSpec, load_images
 
 
 def load(source, seed=0, **options):
     return load_images(ImageDataConfig(source=str(source), **options), seed=seed)
 
 
+def sizes(data):
+    return {name: len(split.labels) for name, split in data.splits().items()}
+
+
 def test_sample_is_the_digits():
     data = load("sample")
-    assert {name: len(part.labels) for name, part in data.parts().items()} == {"train": 1259, "val": 269, "test": 269}
+    assert sizes(data) == {
+        "train": 1259,
+        "val": 269,
+        "test": 269,
+    }
     assert data.spec.shape == (8, 8, 1)
     assert data.classes == tuple("0123456789")
     from sklearn.datasets import load_digits
 
-    everything = np.concatenate([p.pictures.read(np.arange(len(p.labels))) for p in data.parts().values()])
+    everything = np.concatenate([p.images.read(np.arange(len(p.labels))) for p in data.splits().values()])
     assert sorted(map(bytes, everything)) == sorted(map(bytes, np.rint(load_digits().images * 255 / 16).astype("u1")))
 
 
@@ -31,23 +39,23 @@ def test_class_folders(photos):
     data = load(photos)
     assert data.classes == ("cat", "dog")
     assert data.spec.shape == (12, 12, 3)
-    for part in data.parts().values():
-        pictures = part.pictures.read(np.arange(len(part.labels)))
-        assert ((pictures.mean((1, 2, 3)) < 100) == part.labels).all()
+    for split in data.splits().values():
+        images = split.images.read(np.arange(len(split.labels)))
+        assert ((images.mean((1, 2, 3)) < 100) == split.labels).all()
     names = [row["sample"] for row in data.assignment()]
     assert len(set(names)) == len(names) == 20
 
 
 def test_named_parts_are_respected(photos, tmp_path):
     root = tmp_path / "parted"
-    for part, numbers in (("train", range(6)), ("valid", range(6, 8)), ("test", range(8, 10))):
+    for split, numbers in (("train", range(6)), ("valid", range(6, 8)), ("test", range(8, 10))):
         for name in ("cat", "dog"):
-            (root / part / name).mkdir(parents=True)
+            (root / split / name).mkdir(parents=True)
             for i in numbers:
-                shutil.copy(photos / name / f"{i}.png", root / part / name)
+                shutil.copy(photos / name / f"{i}.png", root / split / name)
     data = load(root)
-    assert {name: len(part.labels) for name, part in data.parts().items()} == {"train": 12, "val": 4, "test": 4}
-    assert set(data.test.pictures.names) == {f"test/{n}/{i}.png" for n in ("cat", "dog") for i in (8, 9)}
+    assert sizes(data) == {"train": 12, "val": 4, "test": 4}
+    assert set(data.test.images.names) == {f"test/{n}/{i}.png" for n in ("cat", "dog") for i in (8, 9)}
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -58,7 +66,8 @@ def test_csv_with_groups(photos, tmp_path, separator):
     path.write_text("\ufeff" + "\n".join(rows), encoding="utf-8")
     data = load(path, group_column="patient", test_fraction=0.3)
     patients = {
-        part: {int(name.split("/")[-1][0]) // 2 for name in data.parts()[part].pictures.names} for part in data.parts()
+        split: {int(name.split("/")[-1][0]) // 2 for name in data.splits()[split].images.names}
+        for split in data.splits()
     }
     assert not patients["train"] & patients["test"]
     assert not patients["train"] & patients["val"]
@@ -72,7 +81,7 @@ def test_npz(tmp_path, labels):
     assert data.spec.shape == (6, 5, 1)
     assert len(data.classes) == 2
     np.testing.assert_array_equal(
-        np.sort(np.concatenate([p.pictures.read(np.arange(len(p.labels))).ravel() for p in data.parts().values()])),
+        np.sort(np.concatenate([p.images.read(np.arange(len(p.labels))).ravel() for p in data.splits().values()])),
         np.sort(np.rint(images * 255).astype("u1").ravel()),
     )
 
@@ -107,7 +116,7 @@ def test_fashion_mnist_from_idx_files(tmp_path, monkeypatch):
     data = load("fashion_mnist")
     assert len(data.test.labels) == 20
     assert data.classes[9] == "Ankle boot"
-    np.testing.assert_array_equal(data.test.pictures.read(np.array([19]))[0, ..., 0], images[19])
+    np.testing.assert_array_equal(data.test.images.read(np.array([19]))[0, ..., 0], images[19])
 
 
 @pytest.mark.parametrize(
@@ -122,12 +131,12 @@ def test_damaged_idx(tmp_path, content):
 
 
 def test_broken_pictures_are_named_and_skipped(photos):
-    (photos / "cat" / "3.png").write_bytes(b"no picture")
+    (photos / "cat" / "3.png").write_bytes(b"no image")
     (photos / "dog" / "4.png").write_bytes((photos / "dog" / "4.png").read_bytes()[:60])
     data = load(photos, max_broken=2)
     assert {name for name, _ in data.summary.skipped} == {"cat/3.png", "dog/4.png"}
-    assert sum(len(part.labels) for part in data.parts().values()) == 18
-    with pytest.raises(UserError, match=r"max_broken = 1.*cat/3\.png: not a picture"):
+    assert sum(len(split.labels) for split in data.splits().values()) == 18
+    with pytest.raises(UserError, match=r"max_broken = 1.*cat/3\.png: not an image"):
         load(photos, max_broken=1)
 
 
@@ -137,17 +146,17 @@ def test_copies_stay_in_one_part_and_copies_across_given_parts_are_reported(phot
     data = load(photos, test_fraction=0.3)
     assert data.summary.duplicates == []
     root = tmp_path / "parted"
-    for part in ("train", "test"):
-        shutil.copytree(photos, root / part)
+    for split in ("train", "test"):
+        shutil.copytree(photos, root / split)
     (root / "train" / "dog" / "9.png").unlink()
     assert len(load(root).summary.duplicates) == 27
 
 
 def test_large_sets_stay_on_disk(photos):
     kept, streamed = load(photos), load(photos, memory_gib=0)
-    assert isinstance(streamed.train.pictures, FilePictures)
+    assert isinstance(streamed.train.images, ImageFiles)
     indices = np.array([3, 0, 5])
-    np.testing.assert_array_equal(kept.train.pictures.read(indices), streamed.train.pictures.read(indices))
+    np.testing.assert_array_equal(kept.train.images.read(indices), streamed.train.images.read(indices))
     assert kept.summary.fingerprint == streamed.summary.fingerprint
 
 
@@ -160,8 +169,8 @@ def test_limit_and_seed(photos):
 def test_spec_reads_raw_pictures_as_in_training(photos):
     data = load(photos, size=8, channels="grey")
     spec = ImageSpec(**data.spec.to_json())
-    name = data.test.pictures.names[0]
-    np.testing.assert_array_equal(spec.read(photos / name), data.test.pictures.read(np.array([0]))[0])
+    name = data.test.images.names[0]
+    np.testing.assert_array_equal(spec.read(photos / name), data.test.images.read(np.array([0]))[0])
     assert spec.read(Image.open(photos / name)).shape == (8, 8, 1)
 
 

@@ -8,7 +8,7 @@ import pytest
 from made_texts import ROWS, write_csv
 
 from pipelines.core.errors import UserError
-from pipelines.engine.apply import expand
+from pipelines.core.inputs import expand
 from pipelines.texts import files as text_files
 
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipelines.engine.explain import grad_cam, integrated_gradients
 from pipelines.images.convnets import convnet
+from pipelines.images.explain import grad_cam, integrated_gradients
 
 
 @pytest.mark.backend
