@@ -91,20 +91,20 @@ def _write_embeddings(
     body = features(model)
     points: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    images: list[np.ndarray] = []
+    blocks: list[np.ndarray] = []
     wanted = config.tensorboard.embeddings
     for x, y, *_ in validation:
         x = keras.tree.map_structure(np.asarray, x)
         points.append(keras.ops.convert_to_numpy(body.predict_on_batch(x)))  # texts' batches differ in length
         labels.append(np.asarray(y))
         if isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8 and x.shape[-1] in (1, 3):
-            images.append(x)
+            blocks.append(x)
         if sum(map(len, labels)) >= wanted:
             break
     y = np.concatenate(labels)[:wanted]
     one_hot = y.ndim > 1 and y.shape[-1] == len(names)
     true = (y.argmax(-1) if one_hot else y).reshape(len(y), -1)[:, 0].astype(int)  # of an ensemble, the first's
-    images = np.concatenate(images)[:wanted] if images else None
+    images = np.concatenate(blocks)[:wanted] if blocks else None
     columns = {"label": [names[k] for k in true], "sample": list(range(len(true)))}
     features_of = {"features": np.concatenate(points)[:wanted]}
     write_embeddings(run.tensorboard / "validation", features_of, columns, images)

@@ -95,7 +95,7 @@ ARRAYS = [
     ({"x": X - 300.0, "y": Y}, "images must be"), ({"x": X * np.nan, "y": Y}, "finite"), ({"x": X.astype("U3"), "y": Y}, "numbers"),
     ({"x": X + 1j, "y": Y}, "numbers"), ({"x": X, "y": np.arange(20)}, "at least two"), ({"x": X, "y": np.zeros((20, 2, 2))}, "labels"),
     ({"x_train": X, "y_train": Y, "x_test": X[:, :5], "y_test": Y}, "different shapes"), ({"x": X * 1e9, "y": Y}, "images must be"),
-    ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 5}, "not in the training part"), ({"x": X.ravel(), "y": Y}, "images must be"),
+    ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 5}, "not in the training set"), ({"x": X.ravel(), "y": Y}, "images must be"),
     ({"x": X, "y": Y.astype(complex)}, "labels must be"),
 ]  # fmt: skip
 
@@ -119,7 +119,7 @@ SOURCES = [
     ("mine:returns_text", "must return"), ("mine:returns_none", "must return"), ("mine:three", "must return"), ("mine:parts", "must return"),
     ("mine:lengths", "labels of shape"), ("nowhere:load", "no module"), ("broken_module:load", "importing"), ("mine.sub:load", "no module|importing"),
     ("folder", "no class folders"), ("loose", "no class folders"), ("one_class", "only the class"), ("empty_classes", "no class folders"),
-    ("all_broken", "max_broken"), ("few", "at least two"), ("no_train", "class|training"), ("test_class", "not in the training part"),
+    ("all_broken", "max_broken"), ("few", "at least two"), ("no_train", "class|training"), ("test_class", "not in the training set"),
 ]  # fmt: skip
 
 VERBS = [
