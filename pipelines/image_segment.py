@@ -92,7 +92,7 @@ def batches(config: Config, data: SegmentSplits) -> tuple[Any, Any]:
     from pipelines.segmentation.predict import BATCH
 
     shape = data.spec.shape
-    signature = [(shape, np.uint8), (shape[:2], np.uint8)]
+    signature = [(shape, data.spec.dtype), (shape[:2], np.uint8)]
     stream = Stream(
         data.train.read, signature, len(data.train), batch_size=config.fit.batch_size, seed=config.run.seed,
         transform=lambda x, y, seed: augment_batch(x, y, seed, config.augment),
@@ -146,13 +146,13 @@ def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
     from pipelines.core.inputs import expand
     from pipelines.images.sources import EXTENSIONS
 
-    return list(expand(arguments, EXTENSIONS, "images"))
+    return list(expand(arguments, EXTENSIONS | {".npy"}, "images"))
 
 
 def example(spec: dict[str, Any], generator: Any) -> Any:
-    from pipelines.images.load import ImageSpec
+    from pipelines.segmentation.read import SegmentSpec
 
-    return generator.integers(0, 256, (1, *ImageSpec(**spec["image"]).shape)).astype("float32")
+    return generator.integers(0, 256, (1, *SegmentSpec(**spec["image"]).shape)).astype("float32")
 
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -161,16 +161,15 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
 
     from pipelines.segmentation.predict import rows
 
-    for source, chances in rows(model, spec, inputs):
-        if isinstance(chances, str):
-            yield {"input": str(source), "height": None, "width": None, "error": chances}
+    for source, found in rows(model, spec, inputs):
+        if isinstance(found, str):
+            yield {"input": str(source), "height": None, "width": None, "error": found}
             continue
-        mask = chances.argmax(-1)
+        mask, confidence = found
         shares = np.bincount(mask.ravel(), minlength=len(spec["classes"])) / mask.size
         fractions = {f"fraction_{name}": round(float(x), 6) for name, x in zip(spec["classes"], shares, strict=True)}
-        confidence = round(float(chances.max(-1).mean()), 6)
-        row = {"input": str(source), "height": mask.shape[0], "width": mask.shape[1], "confidence": confidence}
-        yield {**row, **fractions, MASK: mask.astype(np.uint8)}
+        size = {"height": mask.shape[0], "width": mask.shape[1]}
+        yield {"input": str(source), **size, "confidence": round(confidence, 6), **fractions, MASK: mask}
 
 
 MASK = "_mask"  # the predicted class numbers, which `predict` writes as PNG; not a column
@@ -181,10 +180,10 @@ def columns(spec: dict[str, Any]) -> list[str]:
 
 
 def files(spec: dict[str, Any], row: dict[str, Any], folder: Path) -> None:
-    """Writes the predicted mask as index PNG with a palette, named after the image."""
+    """Writes the predicted mask as index PNG with a palette, and over the image, both named after it."""
     from pipelines.segmentation.predict import write_mask
 
-    write_mask(row[MASK], row["input"], len(spec["classes"]), folder)
+    write_mask(row[MASK], row["input"], spec, folder)
 
 
 def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequence[str]) -> list[Any]:
@@ -199,7 +198,7 @@ TASK = Task(
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
     inputs_help="image files, folders, globs, or - for paths on standard input", example=example,
     load_test=load_test, explain=explain, finish=finish, files=files,
-    predict_options={"files": {"help": "folder for the predicted masks, an index PNG for each image"}},
+    predict_options={"files": {"help": "folder for the predicted masks: an index PNG and an overlay for each image"}},
 )  # fmt: skip
 train = TASK.train
 

@@ -25,10 +25,10 @@ def augment_batch(images: Any, masks: Any, seed: Any, config: SegmentAugmentConf
 
     draw = Draws(seed, tf.shape(images)[0])
     images = tf.cast(images, tf.float32)
-    if config.flip or config.turn or config.scale < 1:
+    if config.flip or config.turn or config.rotate or config.shear or config.scale < 1:
         transforms = moves(config, draw, images.shape[1], images.shape[2])
-        images = _moved(images, transforms, "BILINEAR")
-        masks = _moved(masks[..., None], transforms, "NEAREST")[..., 0]
+        images = _moved(images, transforms, "BILINEAR", "NEAREST")
+        masks = _moved(masks[..., None], transforms, "NEAREST", "CONSTANT")[..., 0]
     if config.colour:
         images = change_colour(images, config.colour, draw)
     return images, masks
@@ -39,25 +39,38 @@ def moves(config: SegmentAugmentConfig, draw: Draws, height: int, width: int) ->
     import tensorflow as tf
 
     zeros, ones = draw.uniform() * 0, draw.uniform() * 0 + 1
-    side = draw.uniform(low=config.scale) if config.scale < 1 else ones
+    side = tf.exp(draw.uniform(low=-1.0) * -math.log(config.scale)) if config.scale < 1 else ones
     turned = tf.cast(draw.integers(high=4), tf.float32) * (math.pi / 2) if config.turn and height == width else zeros
     mirror = tf.where(draw.uniform() < 0.5, -ones, ones) if config.flip else ones
-    # About the centre: mirror, turn, shrink; then shift within what the smaller square leaves free.
-    cos, sin = tf.round(tf.cos(turned)) * side, tf.round(tf.sin(turned)) * side
+    # About the centre: mirror, turn, scale, slant; then shift within what a smaller square leaves free, or a larger
+    # one has to spare.
+    cos, sin = tf.round(tf.cos(turned)), tf.round(tf.sin(turned))
+    if config.rotate:
+        angle = draw.uniform(low=-1.0) * math.radians(config.rotate)
+        cos, sin = cos * tf.cos(angle) - sin * tf.sin(angle), sin * tf.cos(angle) + cos * tf.sin(angle)
     centre = [(width - 1) / 2, (height - 1) / 2]
     free = [(1 - side) * extent * draw.uniform(low=-0.5, high=0.5) for extent in (width, height)]
-    a, b, c, d = mirror * cos, -sin, mirror * sin, cos
+    wider, slant = ones, zeros
+    if config.shear:
+        wider = tf.exp(draw.uniform(low=-1.0) * math.log(1 + config.shear) / 2)
+        slant = draw.uniform(low=-config.shear, high=config.shear)
+    # The matrix (mirror, turn) times (stretch, slant), both times the scale.
+    a, b, c, d = mirror * cos * side, -sin * side, mirror * sin * side, cos * side
+    a, b = a * wider, a * slant + b / wider
+    c, d = c * wider, c * slant + d / wider
     x0 = centre[0] + free[0] - a * centre[0] - b * centre[1]
     y0 = centre[1] + free[1] - c * centre[0] - d * centre[1]
     return tf.stack([a, b, x0, c, d, y0, zeros, zeros], 1)
 
 
-def _moved(images: Any, transforms: Any, interpolation: str) -> Any:
+def _moved(images: Any, transforms: Any, interpolation: str, border: str) -> Any:
     import tensorflow as tf
 
+    from pipelines.segmentation.losses import IGNORED
+
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images, transforms=transforms, output_shape=tf.shape(images)[1:3], fill_value=0.0,
-        interpolation=interpolation, fill_mode="NEAREST",
+        images=images, transforms=transforms, output_shape=tf.shape(images)[1:3], fill_value=float(IGNORED),
+        interpolation=interpolation, fill_mode=border,
     )  # fmt: skip
 
 

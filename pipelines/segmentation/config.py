@@ -17,6 +17,10 @@ class SegmentDataConfig:
         source: `sample` (composed scenes, embedded), a folder with images/ and masks/ (or train/, val/, test/ with
             these), a CSV or JSONL of image and mask paths, a COCO JSON file with polygons or RLE beside its images,
             `tfds:NAME`, or my_module:function.
+        image_column: Column of the image paths in a CSV or JSONL; null tries the usual names.
+        mask_column: Column of the mask paths.
+        split_column: Column that contains train, val or test.
+        group_column: Column of groups that must stay in one split, such as the patient or the place.
         val_fraction: Fraction of the training images used for validation if the source has no validation set.
         test_fraction: Fraction of all images used for the test if the source has no test set.
         images: Folder of the images of a COCO JSON file; null tries the usual places beside it.
@@ -25,8 +29,11 @@ class SegmentDataConfig:
         palette: Colours of the classes in colour masks, such as `{road: "#804080"}`; null reads index masks, and
             colours by their order of frequency.
         ignore: Mask value whose pixels count in no loss and no score.
-        nearest_colour: Give pixels of a colour that is not in the palette (anti-aliased or JPEG-damaged borders) the
-            nearest class; otherwise they are ignored.
+        nearest_colour: Give pixels of a colour or value that is no class (anti-aliased or JPEG-damaged borders) the
+            nearest class; otherwise such colours are ignored, and such values are an error.
+        channels: `grey`, `rgb`, or `all` channels of the files (.npy or .tif with more than three); auto decides by
+            the files.
+        white: Value that counts as white in images of more than 8 bits; null uses the largest of their type.
         size: Height and width that images are resized to; null keeps the stored size if all agree and it is at most
             512, and uses 256 otherwise.
         max_broken: Broken images or masks that are skipped and reported; one more is an error that lists them.
@@ -35,6 +42,10 @@ class SegmentDataConfig:
     """
 
     source: str = "sample"
+    image_column: str | None = None
+    mask_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     images: str | None = None
@@ -42,6 +53,8 @@ class SegmentDataConfig:
     palette: dict[str, str] = field(default_factory=dict)
     ignore: int = 255
     nearest_colour: bool = False
+    channels: Literal["auto", "grey", "rgb", "all"] = "auto"
+    white: float | None = None
     size: int | None = None
     max_broken: int = 10
     memory_gib: float = 2.0
@@ -51,6 +64,8 @@ class SegmentDataConfig:
         check_data(self)
         check(self.size is None or 16 <= self.size <= 4096, "data.size", "between 16 and 4096", self.size)
         check(0 <= self.ignore <= 65535, "data.ignore", "between 0 and 65535", self.ignore)
+        white = self.white
+        check(white is None or 0 < white < math.inf, "data.white", "a positive number", white)
         check(0 <= self.memory_gib < math.inf, "data.memory_gib", "0 or more", self.memory_gib)
         check(self.classes is None or len(self.classes) >= 2, "data.classes", "at least two names", self.classes)
 
@@ -62,16 +77,22 @@ class SegmentAugmentConfig:
     Args:
         flip: Mirror half of the images left to right.
         turn: Turn by a random number of quarter turns, for aerial and microscope images (square sizes only).
-        scale: Cut a random square between this fraction of the side and the whole, and enlarge it; 1 is off.
+        rotate: Turn by a random angle of at most this many degrees.
+        shear: Slant by at most this fraction of the height, and change the aspect ratio by as much.
+        scale: Scale by a random factor between this and its inverse; 1 is off. What is new at the borders is ignored.
         colour: Strength of random changes of brightness, contrast and colour, 0 to 1.
     """
 
     flip: bool = False
     turn: bool = False
-    scale: float = 0.8
-    colour: float = 0.2
+    rotate: float = 12.0
+    shear: float = 0.2
+    scale: float = 0.75
+    colour: float = 0.3
 
     def __post_init__(self) -> None:
+        check(0 <= self.rotate <= 180, "augment.rotate", "between 0 and 180 degrees", self.rotate)
+        check(0 <= self.shear <= 0.5, "augment.shear", "between 0 and 0.5", self.shear)
         check(0.1 <= self.scale <= 1, "augment.scale", "between 0.1 and 1", self.scale)
         check(0 <= self.colour <= 1, "augment.colour", "between 0 and 1", self.colour)
 

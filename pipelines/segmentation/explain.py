@@ -13,10 +13,10 @@ from keras import ops
 from pipelines.core.errors import UserError
 from pipelines.engine import figures, report
 from pipelines.engine.explain import path_gradients
-from pipelines.images.load import ImageSpec
 from pipelines.segmentation.colours import colours, overlay
 from pipelines.segmentation.load import Samples
-from pipelines.segmentation.predict import probabilities_of
+from pipelines.segmentation.predict import probabilities_of, viewable
+from pipelines.segmentation.read import SegmentSpec
 
 STEPS = 16
 
@@ -37,7 +37,7 @@ def blocks(model: keras.Model, spec: dict[str, Any], given: Sequence[str] | Samp
         chosen = np.arange(min(number, len(given)))
         images, names = given.read(chosen)[0], [given.names[i] for i in chosen]
     else:
-        image, read = ImageSpec(**spec["image"]), []
+        image, read = SegmentSpec(**spec["image"]), []
         for file in given:
             try:
                 read.append(image.read(file))
@@ -50,7 +50,7 @@ def blocks(model: keras.Model, spec: dict[str, Any], given: Sequence[str] | Samp
     largest = np.where(pixels[:, 1:].any(1), pixels[:, 1:].argmax(1) + 1, 0)
     captions = [f"{name}\n{spec['classes'][k]}" for name, k in zip(names, largest, strict=True)]
     palette = colours(len(spec["classes"]))
-    shown = np.stack([overlay(x, mask, palette) for x, mask in zip(images, predicted, strict=True)])
+    shown = np.stack([overlay(viewable(x), mask, palette) for x, mask in zip(images, predicted, strict=True)])
     maps = {"1 - confidence": 1 - chances.max(-1), "integrated gradients": region_gradients(model, images, largest)}
     caption = (
         "The predicted classes in colour; where the model is not confident; and by integrated gradients, on which "

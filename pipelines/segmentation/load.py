@@ -12,11 +12,10 @@ from pipelines.core.errors import UserError
 from pipelines.data import sources
 from pipelines.data import summary as summaries
 from pipelines.data.split import cut
-from pipelines.images import decode
-from pipelines.images.load import ImageSpec
 from pipelines.segmentation import sources as segment_sources
 from pipelines.segmentation.losses import IGNORED
 from pipelines.segmentation.masks import Encoding, find_encoding, resize
+from pipelines.segmentation.read import SegmentSpec, open_image, turned
 
 if TYPE_CHECKING:
     from pipelines.segmentation.config import SegmentDataConfig
@@ -38,13 +37,13 @@ class Samples:
         chosen: (N,) numbers in `pairs`.
         spec: How images are read.
         encoding: How masks are read.
-        images: uint8 (M, H, W, C) of all pairs, where they fit into memory.
+        images: uint8 or float32 (M, H, W, C) of all pairs, where they fit into memory.
         masks: uint8 (M, H, W), likewise.
     """
 
     pairs: Pairs
     chosen: np.ndarray
-    spec: ImageSpec
+    spec: SegmentSpec
     encoding: Encoding
     images: np.ndarray | None
     masks: np.ndarray | None
@@ -57,7 +56,7 @@ class Samples:
         return [self.pairs.names[i] for i in self.chosen]
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 (B, H, W, C) and class numbers uint8 (B, H, W), 255 where ignored."""
+        """Images uint8 or float32 (B, H, W, C) and class numbers uint8 (B, H, W), 255 where ignored."""
         rows = self.chosen[indices]
         if self.images is not None and self.masks is not None:
             return self.images[rows], self.masks[rows]
@@ -85,7 +84,7 @@ class SegmentSplits:
     val: Samples
     test: Samples
     classes: tuple[str, ...]
-    spec: ImageSpec
+    spec: SegmentSpec
     encoding: Encoding
     windows: bool
     pixels: np.ndarray
@@ -105,25 +104,27 @@ class SegmentSplits:
             for name, of in zip(("training", "validation", "test"), self.splits().values(), strict=True)
         )
         height, width, channels = self.spec.shape
-        kind = "grey" if channels == 1 else "colour"
+        kind = {1: "grey", 3: "colour"}.get(channels, f"with {channels} channels")
         return f"{sizes} images with masks of {len(self.classes)} classes, {height} x {width} {kind}."
 
 
-def read_pair(image: Any, mask: Any, spec: ImageSpec, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(image: Any, mask: Any, spec: SegmentSpec, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask, both upright and of the model's size.
 
     Raises:
         ValueError: One cannot be read, or their sizes differ.
     """
-    opened = decode.open_image(image) if not isinstance(image, np.ndarray) else image
-    size = opened.shape[:2] if isinstance(opened, np.ndarray) else opened.size[::-1]
+    opened = open_image(image, spec.white)
+    size = opened.size
     try:
         numbers = encoding.encode(mask)
     except ValueError as error:
         raise ValueError(f"mask: {error}") from None
-    if tuple(size) != numbers.shape:
+    if numbers.shape == size[::-1] != size and not isinstance(image, np.ndarray):
+        numbers = turned(numbers, image)  # drawn on the pixels as they are stored
+    if size != numbers.shape:
         raise ValueError(f"the image is {size[0]} x {size[1]}, its mask {numbers.shape[0]} x {numbers.shape[1]} pixels")
-    return spec.read(opened), resize(numbers, spec.height, spec.width)
+    return spec.fit(spec.pixels(opened)), resize(numbers, spec.height, spec.width)
 
 
 def load_segments(config: SegmentDataConfig, *, seed: int, progress: Step | None = None) -> SegmentSplits:
@@ -151,7 +152,7 @@ def load_segments(config: SegmentDataConfig, *, seed: int, progress: Step | None
         raise UserError(f"data.source {config.source}: a mask cannot be read: {error}") from None
     spec, windows = _spec(training, config)
     arrays, hashes = scan(raw, spec, encoding, config, progress)
-    keys = {name: hashes[name] for name in raw.splits}
+    keys: dict[str, Any] = {name: pairs.groups or hashes[name] for name, pairs in raw.splits.items()}
     labels = {name: np.zeros(len(pairs.images), np.int64) for name, pairs in raw.splits.items()}
     index = cut(
         labels, keys, val_fraction=config.val_fraction, test_fraction=config.test_fraction, limit=config.limit,
@@ -189,7 +190,7 @@ def load_test_segments(config: SegmentDataConfig, spec: dict[str, Any]) -> Segme
         {int(value): number for value, number in stored["values"].items()}, stored["colours"], stored["nearest"],
         stored["ignore"],
     )  # fmt: skip
-    image, classes = ImageSpec(**spec["image"]), tuple(spec["classes"])
+    image, classes = SegmentSpec(**spec["image"]), tuple(spec["classes"])
     arrays, _ = scan(raw, image, encoding, config, None)
     if not chosen.images:
         raise UserError(f"data {config.source} has no usable image")
@@ -201,7 +202,7 @@ def load_test_segments(config: SegmentDataConfig, spec: dict[str, Any]) -> Segme
 
 
 def scan(
-    raw: Raw, spec: ImageSpec, encoding: Encoding, config: SegmentDataConfig, progress: Step | None
+    raw: Raw, spec: SegmentSpec, encoding: Encoding, config: SegmentDataConfig, progress: Step | None
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, list[bytes]]]:
     """Reads everything once; broken pairs leave `raw` and are noted in it.
 
@@ -213,7 +214,7 @@ def scan(
     """
     total = sum(len(pairs.images) for pairs in raw.splits.values())
     height, width, channels = spec.shape
-    in_memory = total * height * width * (channels + 1) <= config.memory_gib * 2**30
+    in_memory = total * height * width * (channels * (4 if spec.wide else 1) + 1) <= config.memory_gib * 2**30
     arrays, hashes, done = {}, {}, 0
     for split, pairs in raw.splits.items():
         good, images, masks, found = [], [], [], []
@@ -235,6 +236,8 @@ def scan(
         pairs.images, pairs.masks, pairs.names = (
             [values[i] for i in good] for values in (pairs.images, pairs.masks, pairs.names)
         )
+        if pairs.groups is not None:
+            pairs.groups = [pairs.groups[i] for i in good]
         hashes[split] = found
         if images:
             arrays[split] = np.stack(images), np.stack(masks)
@@ -260,22 +263,24 @@ def _check_broken(raw: Raw, config: SegmentDataConfig) -> None:
     sources.check_broken(raw, config.max_broken, complaint)
 
 
-def _spec(training: Pairs, config: SegmentDataConfig) -> tuple[ImageSpec, bool]:
-    """Size and channels, and whether the images keep their scale."""
-    sizes, grey = set(), True
+def _spec(training: Pairs, config: SegmentDataConfig) -> tuple[SegmentSpec, bool]:
+    """Size, channels and type, and whether the images keep their scale."""
+    sizes, channels, wide = set(), set(), False
     for image in training.images[:: max(1, len(training.images) // LOOKED_AT)]:
-        if isinstance(image, np.ndarray):
-            sizes.add(image.shape[:2])
-            grey = grey and (image.ndim == 2 or image.shape[-1] == 1)
-            continue
         try:
-            opened = decode.open_image(image)
+            opened = open_image(image, config.white)
         except ValueError:  # the scan counts it
             continue
-        sizes.add(opened.size[::-1])
-        grey = grey and decode.is_grey(opened)
+        sizes.add(opened.size)
+        channels.add(opened.channels)
+        wide |= isinstance(opened.content, np.ndarray)
+    if not sizes:
+        raise UserError(f"data.source {config.source}: none of the images looked at can be read")
     same = len(sizes) == 1 and max(next(iter(sizes))) <= KEEP_SIZE_UP_TO
     height = width = config.size or DEFAULT_SIZE
     if config.size is None and same:
         height, width = next(iter(sizes))
-    return ImageSpec(height, width, "grey" if grey else "rgb", "stretch"), sizes == {(height, width)}
+    number = {"grey": 1, "rgb": 3}.get(config.channels, 1 if channels == {1} else 3)
+    if config.channels == "all" or (config.channels == "auto" and channels - {1, 3, 4}):
+        number = max(channels)
+    return SegmentSpec(height, width, number, config.white, wide), sizes == {(height, width)}

@@ -11,11 +11,16 @@ import numpy as np
 from PIL import Image
 
 from pipelines.core.errors import UserError
+from pipelines.core.files import one_line
 from pipelines.images.decode import open_image
 from pipelines.segmentation.losses import IGNORED
 
 MOST_COLOURS = 64
 RARE = 0.002  # fraction of the pixels below which a colour looks like a damaged border
+CROWD = -1  # value of pixels that are ignored because they are of a crowd
+APART = 32  # distance at which two frequent values are two classes, not a class and its blurred border
+FREQUENT = 0.01  # fraction of the pixels from which on a value of a damaged mask is a class
+BLURRED = 0.1  # most pixels that blurring and JPEG change; with more of them the values are classes
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Polygons:
     Args:
         height: Of the image.
         width: Of the image.
-        segments: (category value, polygons or RLE) of each annotation.
+        segments: (category value, polygons or RLE) of each annotation; the value of a crowd is `CROWD`.
     """
 
     height: int
@@ -33,23 +38,34 @@ class Polygons:
     segments: Sequence[tuple[int, Any]]
 
     def values(self) -> np.ndarray:
-        """int32 (H, W): the category value of each pixel, 0 where there is none."""
+        """int32 (H, W): the category value of each pixel, 0 where there is none.
+
+        Crowds are ignored where no single object lies on them. Where objects overlap, the smaller one is on top. The
+        parts of a polygon may touch or overlap; one that crosses itself is filled by the even-odd rule.
+
+        Raises:
+            ValueError: A segment cannot be read.
+        """
         from pycocotools import mask as coco
 
         drawn = []
         for value, segment in self.segments:
-            if isinstance(segment, dict):
-                rle = segment
-                if isinstance(segment["counts"], list):
-                    rle = coco.frPyObjects(segment, self.height, self.width)
-            else:
-                rle = coco.merge(coco.frPyObjects(segment, self.height, self.width))
-            inside = coco.decode(rle).astype(bool)
+            try:
+                if isinstance(segment, dict):
+                    rle = segment
+                    if isinstance(segment["counts"], list):
+                        rle = coco.frPyObjects(segment, self.height, self.width)
+                else:
+                    parts = [[float(number) for number in part] for part in segment]
+                    rle = coco.merge(coco.frPyObjects(parts, self.height, self.width))
+                inside = coco.decode(rle).astype(bool)
+            except Exception as error:  # pycocotools raises what it likes
+                raise ValueError(f"a segment cannot be read: {one_line(error)}") from None
             if inside.shape != (self.height, self.width):
                 raise ValueError(f"its segment has the size {inside.shape}, the image {(self.height, self.width)}")
             drawn.append((int(inside.sum()), value, inside))
         values = np.zeros((self.height, self.width), np.int32)
-        for _, value, inside in sorted(drawn, key=lambda item: -item[0]):
+        for _, value, inside in sorted(drawn, key=lambda item: (item[1] != CROWD, -item[0])):
             values[inside] = value
         return values
 
@@ -67,7 +83,7 @@ def raw_values(source: Any, colours: bool) -> np.ndarray:
         return pack(array) if array.ndim == 3 else array.astype(np.int32)
     if str(source).lower().endswith(".npy"):
         return raw_values(np.load(source, allow_pickle=False), colours)
-    image = open_image(source)
+    image = _open(source)
     if colours:
         return pack(np.asarray(image.convert("RGB")))
     if image.mode in ("P", "L", "1", "I", "F") or image.mode.startswith("I;16"):
@@ -82,15 +98,25 @@ def has_colours(source: Any) -> bool | None:
         return source.ndim == 3 and source.shape[-1] >= 3
     if isinstance(source, Polygons) or str(source).lower().endswith(".npy"):
         return False
-    mode = open_image(source).mode
+    mode = _open(source).mode
     return None if mode == "P" else mode not in ("L", "1", "I", "F") and not mode.startswith("I;16")
 
 
 def palette_of(source: Any) -> tuple[tuple[int, int], ...]:
     """The colours (packed) of the palette entries that a mask uses, by entry."""
-    image = open_image(source)
+    image = _open(source)
     table = np.asarray(image.getpalette() or [], np.int64).reshape(-1, 3)
     return tuple((int(i), int(pack(table[i]))) for i in np.unique(np.asarray(image)) if i < len(table))
+
+
+def _open(source: Any) -> Image.Image:
+    """A mask file, upright; colours that are all grey are values."""
+    image = open_image(source)
+    if image.mode in ("RGB", "RGBA"):
+        array = np.asarray(image)
+        if (array[..., 0] == array[..., 1]).all() and (array[..., 0] == array[..., 2]).all():
+            return Image.fromarray(np.ascontiguousarray(array[..., 0]))
+    return image
 
 
 def pack(colours: np.ndarray) -> np.ndarray:
@@ -111,7 +137,8 @@ class Encoding:
     Args:
         values: Stored value to class number.
         colours: Whether the values are packed colours.
-        nearest: Whether a colour that is not known gets the nearest known one; else it is ignored.
+        nearest: Whether a colour or value that is not known gets the nearest known one; else a colour is ignored, and a
+            value is an error.
         ignore: Stored value that is ignored, or None.
     """
 
@@ -128,7 +155,7 @@ class Encoding:
         """
         stored = raw_values(source, self.colours)
         found = np.full(stored.shape, IGNORED, np.uint8)
-        unknown = np.ones(stored.shape, bool)
+        unknown = stored >= 0
         for value, number in self.values.items():
             here = stored == value
             found[here] = number
@@ -137,14 +164,22 @@ class Encoding:
             unknown &= stored != self.ignore
         if not unknown.any():
             return found
-        if not self.colours:
+        if self.nearest:
+            strange, places = np.unique(stored[unknown], return_inverse=True)
+            known = np.array(list(self.values))
+            nearest = [_distances(int(value), known, self.colours).argmin() for value in strange]
+            found[unknown] = np.array(list(self.values.values()), np.uint8)[nearest][places.reshape(-1)]
+        elif not self.colours:
             value = int(stored[unknown][0])
             raise ValueError(f"mask value {value} is no class: expected {', '.join(map(str, self.values))}")
-        if self.nearest:
-            known = np.array(list(self.values))
-            distances = ((unpack(stored[unknown])[:, None].astype(int) - unpack(known)[None].astype(int)) ** 2).sum(-1)
-            found[unknown] = np.array(list(self.values.values()), np.uint8)[distances.argmin(1)]
         return found
+
+
+def _distances(value: int, known: np.ndarray, colours: bool) -> np.ndarray:
+    """How far a value, or a packed colour, is from each known one, (K,)."""
+    if not colours:
+        return np.abs(known - value)
+    return ((unpack(known).astype(int) - unpack(np.array(value)).astype(int)) ** 2).sum(-1)
 
 
 def find_encoding(
@@ -190,12 +225,24 @@ def find_encoding(
         counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
     if by_colour:
         return _by_colour(counts, classes, nearest, notes)
-    if classes is not None:
-        return tuple(classes), Encoding({i: i for i in range(len(classes))}, ignore=ignore)
+    if classes is not None and not (len(classes) == 2 and {255} < set(counts) <= {0, 255}):
+        return tuple(classes), Encoding({i: i for i in range(len(classes))}, nearest=nearest, ignore=ignore)
     if set(counts) == {0, 255}:
         notes.append("the masks hold 0 and 255 only, so 255 is the class foreground and no pixel is ignored")
-        return ("background", "foreground"), Encoding({0: 0, 255: 1}, ignore=None)
-    found = sorted(value for value in counts if value != ignore)
+        return tuple(classes or ("background", "foreground")), Encoding({0: 0, 255: 1}, nearest=nearest, ignore=None)
+    found = sorted(value for value in counts if value != ignore and value >= 0)
+    clean = _clean(counts, found if len(found) < 2 or ignore not in counts else [*found, ignore])
+    if len(clean) < len(found):
+        shown = ", ".join(map(str, clean))
+        if not nearest:
+            raise UserError(
+                f"the masks hold {len(found)} values, all but {shown} rare: anti-aliased or JPEG-damaged borders? "
+                "--data.nearest_colour true gives each pixel the nearest of these; --data.classes names true classes"
+            )
+        notes.append(f"the masks have damaged borders: each pixel has the nearest of the values {shown}")
+        if clean == [0, 255]:
+            return ("background", "foreground"), Encoding({0: 0, 255: 1}, nearest=True, ignore=None)
+        found = [value for value in clean if value != ignore]
     if len(found) < 2:
         raise UserError(
             f"the masks hold only the value {found[0] if found else ignore}; at least two classes are needed"
@@ -204,7 +251,21 @@ def find_encoding(
         raise UserError(f"the masks hold {len(found)} values; at most 255 classes are possible: are they images?")
     notes.append(f"classes are the mask values {', '.join(map(str, found))}; name them with --data.classes")
     labels = tuple("background" if v == 0 else f"class_{v}" for v in found)
-    return labels, Encoding({v: i for i, v in enumerate(found)}, ignore=ignore)
+    return labels, Encoding({v: i for i, v in enumerate(found)}, nearest=nearest, ignore=ignore)
+
+
+def _clean(counts: Mapping[int, int], values: Sequence[int]) -> list[int]:
+    """The values without those that blurring or JPEG made: rare ones, between frequent ones that are far apart."""
+    total = sum(counts[v] for v in values)
+    frequent: list[int] = []
+    for value in sorted(values, key=lambda v: -counts[v]):
+        if counts[value] >= FREQUENT * total and all(abs(value - other) >= APART for other in frequent):
+            frequent.append(value)
+    strays = [value for value in values if value not in frequent]
+    damaged = len(strays) > max(len(frequent), 2) and len(frequent) > 1 and max(strays) > 2 * APART
+    if damaged and sum(counts[v] for v in strays) < BLURRED * total:
+        return sorted(frequent)
+    return sorted(values)
 
 
 def _by_colour(

@@ -17,7 +17,7 @@ from pipelines.engine.report import Assessment, Figure, Headline, Section, Table
 from pipelines.metrics import title
 from pipelines.segmentation.colours import colours, overlay
 from pipelines.segmentation.losses import IGNORED
-from pipelines.segmentation.predict import each
+from pipelines.segmentation.predict import each, viewable
 from pipelines.segmentation.scores import BINS, Collected, Segmentation
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def gallery(
         grid = figure.subplots(max(number, 1), columns, squeeze=False)
         seen: set[int] = set()
         for axes, (image, true, predicted), caption in zip(grid, rows, captions, strict=True):
+            image = viewable(image)
             panels = [image]
             if true is not None:
                 panels.append(overlay(image, true, palette))

@@ -15,7 +15,7 @@ from pipelines.core.files import one_line
 from pipelines.data import sources
 from pipelines.images import scenes
 from pipelines.images.sources import EXTENSIONS
-from pipelines.segmentation.masks import Polygons
+from pipelines.segmentation.masks import CROWD, Polygons
 
 if TYPE_CHECKING:
     from pipelines.segmentation.config import SegmentDataConfig
@@ -36,11 +36,13 @@ class Pairs:
         images: Paths or arrays.
         masks: Paths, arrays or `Polygons`.
         names: Names for reports.
+        groups: Keys of what must stay in one split, or None.
     """
 
     images: list[Any] = field(default_factory=list)
     masks: list[Any] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    groups: list[str] | None = None
 
     def add(self, image: Any, mask: Any, name: str) -> None:
         self.images.append(image)
@@ -69,7 +71,7 @@ def load(config: SegmentDataConfig, source: str, seed: int = 0) -> Raw:
         source,
         named={"sample": lambda: _sample(seed)},
         kinds={"tfds": _tfds},
-        folder=_folder,
+        folder=lambda path: _folder(path, config),
         file=lambda path: _file(path, config),
         value=_from_value,
         known="sample, tfds:NAME",
@@ -91,17 +93,34 @@ def _file(path: Path, config: SegmentDataConfig) -> Raw:
     if suffix == ".json":
         return _coco(path, config)
     if suffix in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        return _listed(path)
+        return _listed(path, config)
     raise UserError(f"data.source {path}: a file must be .csv, .tsv, .jsonl (paths) or .json (COCO)")
 
 
-def _folder(root: Path) -> Raw:
+def _folder(root: Path, config: SegmentDataConfig) -> Raw:
+    """images/ and masks/, by split or not, on either level; or COCO files by split, as Roboflow exports them."""
     raw = Raw({})
-    for split, folder in sources.split_folders(root).items():
+    folders = sources.split_folders(root)
+    files = {split: sorted(folder.glob("*.json")) for split, folder in folders.items()}
+    if all(len(found) == 1 for found in files.values()):
+        for split, found in files.items():
+            one = _coco(found[0], config)
+            if raw.names not in (None, one.names):
+                raise UserError(f"data.source {root}: {found[0].name} of {split} has other categories")
+            raw.splits[split], raw.names = one.splits["all"], one.names
+            raw.skipped += one.skipped
+            raw.notes += [f"{split}: {note}" for note in one.notes]
+        return raw
+    for split, folder in folders.items():
         images, masks = (_one_of(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
         if images is None or masks is None:
             raise UserError(f"data.source {folder}: expected the folders images/ and masks/ in it, or train/images/ …")
-        raw.splits[split] = _matched(images, masks, root, raw)
+        inner, stored = sources.split_folders(images), sources.split_folders(masks)
+        if split == "all" and "train" in inner and set(inner) <= set(stored):
+            for part, of_part in inner.items():
+                raw.splits[part] = _matched(of_part, stored[part], root, raw)
+        else:
+            raw.splits[split] = _matched(images, masks, root, raw)
     return raw
 
 
@@ -133,7 +152,7 @@ def _matched(images: Path, masks: Path, root: Path, raw: Raw) -> Pairs:
     return pairs
 
 
-def _listed(path: Path) -> Raw:
+def _listed(path: Path, config: SegmentDataConfig) -> Raw:
     import pandas as pd
 
     try:
@@ -144,9 +163,10 @@ def _listed(path: Path) -> Raw:
     except (OSError, ValueError) as error:
         raise UserError(f"data.source {path} cannot be read: {one_line(error)}") from None
     names = [str(name) for name in table.columns]
-    image, mask, split = (
-        sources.choose(names, None, usual, "source", path) for usual in (IMAGE_NAMES, MASK_NAMES, sources.SPLIT_COLUMNS)
-    )
+    image = sources.choose(names, config.image_column, IMAGE_NAMES, "image_column", path)
+    mask = sources.choose(names, config.mask_column, MASK_NAMES, "mask_column", path)
+    split = sources.choose(names, config.split_column, sources.SPLIT_COLUMNS, "split_column", path)
+    group = sources.choose(names, config.group_column, (), "group_column", path)
     if image is None or mask is None:
         raise UserError(f"data.source {path}: expected the columns image and mask, it has {', '.join(names)}")
     raw = Raw({})
@@ -155,8 +175,10 @@ def _listed(path: Path) -> Raw:
         if not row[image] or not row[mask] or part is None:
             raw.skipped.append((f"{path.name} line {number}", "no image, no mask, or an unknown split"))
             continue
-        pairs = raw.splits.setdefault(part, Pairs())
+        pairs = raw.splits.setdefault(part, Pairs(groups=[] if group else None))
         pairs.add(path.parent / str(row[image]), path.parent / str(row[mask]), str(row[image]))
+        if group and pairs.groups is not None:
+            pairs.groups.append(str(row[group]))
     return raw
 
 
@@ -173,15 +195,21 @@ def _coco(path: Path, config: SegmentDataConfig) -> Raw:
     numbers = {identifier: i + 1 for i, identifier in enumerate(sorted(categories))}
     by_image: dict[Any, list[tuple[int, Any]]] = {}
     raw = Raw({}, names={0: "background", **{numbers[i]: categories[i] for i in numbers}})
-    without = 0
+    without = crowds = 0
     for annotation in annotations:
         segment, number = annotation.get("segmentation"), numbers.get(annotation.get("category_id"))
+        if isinstance(segment, list):  # fewer than three corners are no area
+            segment = [part for part in segment if len(part) >= 6 and len(part) % 2 == 0]
         if not segment or number is None:
             without += 1
             continue
-        by_image.setdefault(annotation["image_id"], []).append((number, segment))
+        crowd = bool(annotation.get("iscrowd"))
+        crowds += crowd
+        by_image.setdefault(annotation["image_id"], []).append((CROWD if crowd else number, segment))
     if without:
         raw.notes.append(f"{without} annotations have no segmentation or an unknown category and are skipped")
+    if crowds:
+        raw.notes.append(f"{crowds} annotations are of crowds, whose pixels are ignored")
     pairs = raw.splits["all"] = Pairs()
     for image in images:
         name = str(image["file_name"])

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.images.load import ImageSpec
 from pipelines.segmentation import models
 from pipelines.segmentation.layers import DepthToSpace, SpaceToDepth
 from pipelines.segmentation.predict import by_windows, of_source, starts, write_mask
+from pipelines.segmentation.read import SegmentSpec
 
 pytestmark = pytest.mark.backend
 
@@ -24,9 +24,8 @@ def threshold_model(side=16):
     return model
 
 
-SPEC = {
-    "image": ImageSpec(16, 16, "rgb", "stretch").to_json(), "windows": True, "overlap": 0.25, "classes": ["a", "b"],
-}  # fmt: skip
+READ = SegmentSpec(16, 16, 3)
+SPEC = {"image": READ.to_json(), "windows": True, "overlap": 0.25, "classes": ["a", "b", "c"]}
 
 
 @pytest.mark.parametrize(("size", "window", "overlap"), [(100, 16, 0.25), (16, 16, 0.5), (17, 16, 0.0), (5, 16, 0.2)])
@@ -43,17 +42,31 @@ def test_windows_cover_a_side(size, window, overlap):
 @pytest.mark.parametrize("size", [(16, 16), (50, 37), (9, 40)])
 def test_a_large_image_is_cut_into_windows_and_blended(size):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    chances = by_windows(threshold_model(), pixels, ImageSpec(16, 16, "rgb", "stretch"), 0.25)
-    assert chances.shape == (*size, 2)
-    np.testing.assert_allclose(chances.sum(-1), 1, atol=1e-5)
-    np.testing.assert_array_equal(chances.argmax(-1), pixels[..., 0] > 127)
-    whole = of_source(threshold_model(), SPEC, Image.fromarray(pixels))
-    assert whole.shape == (*size, 2)
+    mask, confidence = by_windows(threshold_model(), pixels, READ, 0.25)
+    np.testing.assert_array_equal(mask, pixels[..., 0] > 127)
+    sure = 1 / (1 + np.exp(-np.abs(pixels[..., 0] - 127.5)))  # of each pixel: the model sees no other
+    assert confidence == pytest.approx(sure.mean(), abs=1e-5)
+    whole, again = of_source(threshold_model(), SPEC, Image.fromarray(pixels))
+    np.testing.assert_array_equal(whole, mask)
+    assert again == pytest.approx(confidence)
+
+
+def test_an_image_of_another_scale_is_resized_and_back():
+    pixels = np.zeros((64, 32, 3), np.uint8)
+    pixels[:32] = 255
+    mask, _ = of_source(threshold_model(), {**SPEC, "windows": False}, Image.fromarray(pixels))
+    assert mask.shape == (64, 32)
+    np.testing.assert_array_equal(mask[:30], 1)
+    np.testing.assert_array_equal(mask[34:], 0)
 
 
 def test_masks_are_written_with_a_palette(tmp_path):
     mask = np.array([[0, 1], [2, 1]], np.uint8)
-    write_mask(mask, "photos/a.b.jpg", 3, tmp_path / "masks")
+    Image.new("RGB", (2, 2), (200, 200, 200)).save(tmp_path / "a.b.png")
+    write_mask(mask, str(tmp_path / "a.b.png"), SPEC, tmp_path / "masks")
+    drawn = np.asarray(Image.open(tmp_path / "masks" / "a.b_overlay.png"))
+    assert (drawn[0, 0] == 200).all()  # background
+    assert (drawn[0, 1] != 200).any()
     image = Image.open(tmp_path / "masks" / "a.b.png")
     assert image.mode == "P"
     np.testing.assert_array_equal(np.asarray(image), mask)

@@ -170,7 +170,8 @@ def test_coco_polygons_and_rle(folder):
         {"image_id": 0, "category_id": 3, "segmentation": {**rle, "counts": rle["counts"].decode()}, "iscrowd": 1},
         {"image_id": 1, "category_id": 3, "segmentation": [bow]},
         {"image_id": 2, "category_id": 99, "segmentation": [square]},
-        {"image_id": 2, "category_id": 3, "segmentation": []},
+        {"image_id": 2, "category_id": 3, "segmentation": [[1, 1, 2, 2]]},
+        {"image_id": 4, "category_id": 3, "segmentation": [[0, 0, 8, 0, 8, 8, 0, 8], [8, 0, 16, 0, 16, 8, 8, 8]]},
     ]
     categories = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
@@ -179,10 +180,87 @@ def test_coco_polygons_and_rle(folder):
     assert data.classes == ("background", "cat", "dog")
     masks = every_mask(data)
     assert (masks["0.jpg"][5:13, 5:13] == 2).all()
-    np.testing.assert_array_equal(masks["0.jpg"] == 1, region.astype(bool))
+    np.testing.assert_array_equal(masks["0.jpg"] == IGNORED, region.astype(bool))  # a crowd
     assert 0 < (masks["1.jpg"] == 1).sum() < 300
+    assert (masks["4.jpg"][:8, :16] == 1).all()  # two parts that touch
     assert not masks["3.jpg"].any()  # an image without an annotation is background, not an error
     assert any("2 annotations have no segmentation" in note for note in data.summary.notes)
+    assert any("1 annotations are of crowds" in note for note in data.summary.notes)
+    for split in ("train", "valid", "test"):  # as Roboflow exports them
+        (folder / "by_split" / split).mkdir(parents=True)
+        (folder / "by_split" / split / "_annotations.coco.json").write_text(json.dumps(content))
+        for i in range(12):
+            Image.open(folder / "images" / f"{i}.jpg").save(folder / "by_split" / split / f"{i}.jpg")
+    data = load(folder / "by_split")
+    assert [len(s) for s in (data.train, data.val, data.test)] == [12, 12, 12]
+    assert data.classes == ("background", "cat", "dog")
+
+
+def test_damaged_binary_masks_are_named(folder):
+    truth = {}
+    for path in list((folder / "masks").iterdir()):
+        shape = Image.fromarray(((np.asarray(Image.open(path)) == 1) * 255).astype(np.uint8)).resize((96, 96))
+        truth[path.stem] = np.asarray(shape) > 127
+        shape.save(folder / "masks" / f"{path.stem}.jpg", quality=85)
+        path.unlink()
+        Image.open(folder / "images" / f"{path.stem}.jpg").resize((96, 96)).save(folder / "images" / f"{path.stem}.jpg")
+    with pytest.raises(UserError, match=r"all but 0, 255 rare: anti-aliased or JPEG-damaged .*nearest_colour"):
+        load(folder)
+    data = load(folder, nearest_colour=True)
+    assert data.classes == ("background", "foreground")
+    for name, mask in every_mask(data).items():
+        assert (mask == truth[name.split("/")[1].split(".")[0]]).mean() > 0.99
+
+
+def test_masks_drawn_on_the_stored_pixels_turn_with_their_image(folder):
+    image = photo(np.random.default_rng(2), (SIDE, SIDE + 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "images" / "0.jpg", exif=exif)
+    stored = np.zeros((SIDE, SIDE + 8), np.uint8)
+    stored[:, :4] = 1  # the left of the stored image is the top of the upright one
+    Image.fromarray(stored).save(folder / "masks" / "0.png")
+    data = load(folder, size=SIDE)
+    assert not data.summary.skipped
+    mask = every_mask(data)["images/0.jpg"]
+    assert (mask[:3] == 1).all()
+    assert (mask[4:] == 0).all()
+
+
+def test_images_of_16_bits_and_many_channels(folder):
+    draw = np.random.default_rng(3)
+    stored = {}
+    for path in list((folder / "images").iterdir()):
+        path.unlink()
+        stored[path.stem] = draw.integers(0, 4096, (SIDE, SIDE, 6)).astype(np.uint16)
+        np.save(path.with_suffix(".npy"), stored[path.stem])
+    data = load(folder, white=4095.0)
+    assert data.spec.shape == (SIDE, SIDE, 6)
+    images = data.train.read(np.arange(1))[0]
+    assert images.dtype == np.float32
+    name = data.train.names[0].split("/")[1].split(".")[0]
+    np.testing.assert_allclose(images[0], stored[name] * 255.0 / 4095, rtol=1e-5)
+    for path in list((folder / "images").iterdir()):
+        Image.fromarray(stored[path.stem][..., 0] * 16).save(path.with_suffix(".png"))
+        path.unlink()
+    data = load(folder)
+    name = data.train.names[0].split("/")[1].split(".")[0]
+    assert data.spec.shape == (SIDE, SIDE, 1)
+    np.testing.assert_allclose(
+        data.train.read(np.arange(1))[0][0, ..., 0], stored[name][..., 0] * 16.0 * 255 / 65535, rtol=1e-4
+    )
+
+
+def test_groups_stay_together_and_columns_are_chosen(folder):
+    lines = ["photo,drawn,place"] + [f"images/{i}.jpg,masks/{i}.png,{i // 3}" for i in range(12)]
+    (folder / "list.csv").write_text("\n".join(lines))
+    options = {"image_column": "photo", "mask_column": "drawn", "group_column": "place"}
+    data = load(folder / "list.csv", **options, test_fraction=0.25, val_fraction=0.25)
+    splits = (data.train, data.val, data.test)
+    places = [{int(name.split("/")[1].split(".")[0]) // 3 for name in s.names} for s in splits]
+    assert sum(map(len, places)) == 4
+    with pytest.raises(UserError, match=r"data.group_column 'plaze' is not a column"):
+        load(folder / "list.csv", **{**options, "group_column": "plaze"})
 
 
 def test_evaluation_reads_masks_as_training_did(folder):
