@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "image_classify": "Image classification: which class does an image show?",
+    "object_detect": "Object detection: which objects does an image show, and where?",
     "image_segment": "Semantic segmentation: which class does each pixel of an image have?",
     "text_classify": "Text classification: one class for each text, or several labels.",
     "translate": "Translation: what does a text say in another language?",

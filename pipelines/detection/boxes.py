@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NOTHING = -1.0  # class of the rows that pad the boxes of an image
+CROWD = -2.0  # class of regions where a detection is neither right nor wrong
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:

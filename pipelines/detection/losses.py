@@ -8,10 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from pipelines.detection.boxes import CROWD
 from pipelines.detection.layers import locations
 
-NOTHING = -1.0  # class of the rows that pad the boxes of an image
-CROWD = -2.0  # class of regions where a detection is neither right nor wrong
 TOP = 10  # locations that a box takes at most
 ALPHA, BETA = 0.5, 6.0  # exponents of score and IoU in the alignment
 BOX_WEIGHT = 2.5

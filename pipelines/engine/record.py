@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class TaskRecord:
         files: Spec, a row of `predict` and a folder, which the option `files` names: writes what the row has beside its
             columns, under keys that begin with an underscore (masks, annotated images).
         formats: Further formats of `predict`: rows to text.
+        commands: Further verbs by name: each takes the task and its arguments.
         space: Options that `tune` searches in addition to learning rate and weight decay, with their ranges.
         shape_data: Prefixes of the options on which `load_data` depends.
     """
@@ -76,6 +77,7 @@ class TaskRecord:
     predict_options: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     files: Callable[[dict[str, Any], dict[str, Any], Path], None] | None = None
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
+    commands: Mapping[str, Callable[[Any, Sequence[str]], None]] = field(default_factory=dict)
     space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     shape_data: tuple[str, ...] = ("data.",)
 
@@ -83,7 +85,7 @@ class TaskRecord:
     def verbs(self) -> tuple[str, ...]:
         """The verbs of this task."""
         missing = {"explain": self.explain, "export": self.example or self.exporter}
-        return tuple(verb for verb in VERBS if missing.get(verb, self) is not None)
+        return (*(verb for verb in VERBS if missing.get(verb, self) is not None), *self.commands)
 
     @property
     def prog(self) -> str:

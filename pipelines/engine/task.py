@@ -34,6 +34,8 @@ class Task(TaskRecord):
                     raise UserError(f"unknown verb {argv[0]!r}{near}")
                 config, resume = cli.parse_train(self.config, self.prog, self.description, self.verbs, argv)
                 self.run(config, resume)
+            elif verb in self.commands:
+                self.commands[verb](self, argv)
             else:
                 getattr(self, f"_{verb.replace('-', '_')}_command")(argv)
         except UserError as error:

@@ -10,8 +10,11 @@ TOOLKITS = ("callbacks", "optimizers", "regularizers")
 # A room may import those before it. Kinds of data stand side by side; what one of them uses of another is named below.
 ORDER = ("core", "shared", "data", "engine", "kind", "task")
 SHARED = ("layers", "losses", "metrics")  # pipelines/layers.py and the like
-KINDS = ("images", "pairs", "tables", "tags", "texts")
-USES = {("pairs", "texts"), ("tags", "texts")}
+KINDS = ("detection", "images", "pairs", "segmentation", "tables", "tags", "texts")
+USES = {
+    ("detection", "images"), ("detection", "segmentation"), ("pairs", "texts"), ("segmentation", "images"),
+    ("tags", "texts"),
+}  # fmt: skip
 MOST_FILES, MOST_LINES = 20, 400
 
 
