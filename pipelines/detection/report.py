@@ -143,8 +143,8 @@ def _error_blocks(
     at["missed"] = sum(int(m.missed.sum()) for m in matched)
     rows = [[kind, about[kind], f"{at[kind]}", f"{kinds[kind][1]:.4f}"] for kind in about]
     caption = (
-        "Errors by kind (TIDE, Bolya et al. 2020): how many there are at the chosen confidence, and how much AP50 gains "
-        "if all of a kind were put right. The gains do not add up."
+        "Errors by kind (TIDE, Bolya et al. 2020): how many there are at the chosen confidence, and what AP50 "
+        "would gain if all of a kind were put right. The gains do not add up."
     )
     blocks: list[report.Block] = [report.Table(["error", "meaning", "number", "AP50 gained"], rows, caption)]
     gains = np.array([kinds[kind][1] for kind in about])

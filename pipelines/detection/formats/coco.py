@@ -60,7 +60,8 @@ def read(files: list[Path], root: Path, images: Path | None) -> Raw:
         names = ["all"] * len(files)
     listed: dict[str, int] = {}
     for path, split in zip(files, names, strict=True):
-        folders = [*finders, path.parent, path.parent.parent] if images is None else finders
+        beside = [path.parent.parent] if path.parent.name.lower() in ("annotations", "labels") else []
+        folders = [*finders, path.parent, *beside] if images is None else finders
         items, categories = read_file(path, Finder(*dict.fromkeys(folders)), raw)
         raw.splits.setdefault(split, []).extend(items)
         for name, number in categories.items():
