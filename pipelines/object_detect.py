@@ -135,7 +135,7 @@ def assess(config: Config, data: DetectionSplits, model: Any) -> Any:
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
-    from pipelines.core.cli import expand
+    from pipelines.core.inputs import expand
     from pipelines.images.sources import EXTENSIONS
 
     return list(expand(arguments, EXTENSIONS, "images"))
