@@ -49,6 +49,7 @@ class Config(TrainConfig):
 
     def __post_init__(self) -> None:
         check(self.fit.imbalance == "none", "fit.imbalance", "none for translate", self.fit.imbalance)
+        self.model = self.model.chosen_for(self.data.source)
 
 
 def load_data(config: Config) -> PairData:

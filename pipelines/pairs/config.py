@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from pipelines.core.config import check, check_data
 
@@ -68,45 +68,63 @@ class TranslatorConfig:
     Args:
         builder: `transformer`, or my_module:function taking the number of pieces and returning a Keras model from
             (source, target) to logits.
-        pieces: Subwords to learn, shared by both languages.
+        pieces: Subwords to learn, shared by both languages; 0 here and below takes what suits the sample, or some ten
+            thousand pairs.
         width: Size of the states.
         heads: Heads of each attention.
-        inner: Width within the feed-forward parts; 0 is four times the width.
+        inner: Width within the feed-forward parts; 0 takes four times the width.
         encoder_depth: Blocks of the encoder.
         decoder_depth: Blocks of the decoder; a deep encoder and a shallow decoder are quick.
-        dropout: Rate of dropout.
+        dropout: Rate of dropout; none takes what suits.
         positions: `rotary` turns queries and keys, `learned` adds vectors.
         batch_tokens: Pieces of a training batch, padding counted: short texts come in larger batches.
         buckets: Shapes of batches at most.
     """
 
     builder: str = "transformer"
-    pieces: int = 1000
-    width: int = 96
+    pieces: int = 0
+    width: int = 0
     heads: int = 4
     inner: int = 0
-    encoder_depth: int = 2
-    decoder_depth: int = 1
-    dropout: float = 0.1
+    encoder_depth: int = 0
+    decoder_depth: int = 0
+    dropout: float | None = None
     positions: Literal["rotary", "learned"] = "rotary"
-    batch_tokens: int = 768
+    batch_tokens: int = 0
     buckets: int = 6
 
     def __post_init__(self) -> None:
-        check(300 <= self.pieces <= 200_000, "model.pieces", "between 300 and 200000", self.pieces)
-        check(8 <= self.width <= 8192, "model.width", "between 8 and 8192", self.width)
+        fits = self.pieces == 0 or 300 <= self.pieces <= 200_000
+        check(fits, "model.pieces", "0 or between 300 and 200000", self.pieces)
+        check(self.width == 0 or 8 <= self.width <= 8192, "model.width", "0 or between 8 and 8192", self.width)
         check(1 <= self.heads <= 128, "model.heads", "between 1 and 128", self.heads)
         even = self.width % (2 * self.heads) == 0
         check(even, "model.width", f"divisible by twice model.heads = {self.heads}", self.width)
         check(0 <= self.inner <= 65536, "model.inner", "between 0 and 65536", self.inner)
         for option in ("encoder_depth", "decoder_depth"):
             value = getattr(self, option)
-            check(1 <= value <= 64, f"model.{option}", "between 1 and 64", value)
-        check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
-        check(self.batch_tokens >= 64, "model.batch_tokens", "at least 64", self.batch_tokens)
+            check(0 <= value <= 64, f"model.{option}", "between 0 and 64", value)
+        rate, tokens = self.dropout, self.batch_tokens
+        check(rate is None or 0 <= rate < 1, "model.dropout", "at least 0 and below 1", rate)
+        check(tokens == 0 or tokens >= 64, "model.batch_tokens", "0 or at least 64", tokens)
         check(1 <= self.buckets <= 64, "model.buckets", "between 1 and 64", self.buckets)
         known = self.builder == "transformer" or (":" in self.builder and not self.builder.endswith(":"))
         check(known, "model.builder", "transformer or my_module:function", self.builder)
+
+    def chosen_for(self, source: str) -> TranslatorConfig:
+        """The same options with a value for each that was left to be chosen."""
+        chosen = _SAMPLE if source == "sample" else _PAIRS
+        left = [name for name in chosen if getattr(self, name) == (None if name == "dropout" else 0)]
+        return replace(self, **{name: chosen[name] for name in left})
+
+
+# Measured on the embedded sample, and on 25,000 pairs of sentences.
+_SAMPLE: dict[str, Any] = {
+    "pieces": 1000, "width": 96, "encoder_depth": 2, "decoder_depth": 1, "dropout": 0.0, "batch_tokens": 768,
+}  # fmt: skip
+_PAIRS: dict[str, Any] = {
+    "pieces": 4000, "width": 160, "encoder_depth": 4, "decoder_depth": 2, "dropout": 0.1, "batch_tokens": 1536,
+}  # fmt: skip
 
 
 @dataclass

@@ -164,7 +164,7 @@ def build(options: TranslatorConfig, size: int, length: int, seed: int) -> Any:
     if options.builder == "transformer":
         model = Translator(
             size, options.width, options.heads, options.inner or 4 * options.width, options.encoder_depth,
-            options.decoder_depth, options.dropout, positions=options.positions, length=2 * length,
+            options.decoder_depth, options.dropout or 0.0, positions=options.positions, length=2 * length,
         )  # fmt: skip
         model.build()
         return model

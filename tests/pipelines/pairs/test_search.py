@@ -54,7 +54,7 @@ def reference(run, source, options, limit):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize(("beam", "alpha", "wanted"), [(1, 1.0, 1), (2, 0.0, 1), (4, 0.6, 4)])
+@pytest.mark.parametrize(("beam", "alpha", "wanted"), [(1, 1.0, 1), (3, 0.6, 3)])
 def test_search_is_that_of_a_plain_implementation(beam, alpha, wanted):
     options = Search(beam=beam, alpha=alpha, wanted=wanted, repetition=8)
     limits = np.array([12, 3, 9, 1, 12], np.int32)
