@@ -56,8 +56,10 @@ class Judge:
         scripts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         ratios: list[float] = []
         for both in pairs:
+            if max(map(len, both)) > LONGEST:
+                continue
             for side, text in enumerate(both):
-                np.add.at(counts[side], trigrams(text[:LONGEST]), 1)
+                np.add.at(counts[side], trigrams(text), 1)
                 scripts[side][script(text[:200])] += 1
             if min(map(len, both)) > 0:
                 ratios.append(np.log(len(both[1]) / len(both[0])))

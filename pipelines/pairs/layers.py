@@ -78,11 +78,10 @@ class Attention(keras.layers.Layer):
     Args:
         width: D, of the states.
         heads: H; each has D / H features.
-        dropout: Rate, on the weights.
         rotary: Whether queries and keys are turned by their positions.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, rotary: bool = False, **kwargs: Any) -> None:
+    def __init__(self, width: int, heads: int, rotary: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.heads = heads
@@ -90,8 +89,6 @@ class Attention(keras.layers.Layer):
         self.query, self.key, self.value, self.output_layer = (
             keras.layers.Dense(width, name=name, dtype=self.dtype_policy) for name in ("query", "key", "value", "out")
         )
-        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
-        self.rate = dropout
 
     def build(self, input_shape: Any = None) -> None:
         for layer in (self.query, self.key, self.value, self.output_layer):
@@ -107,9 +104,7 @@ class Attention(keras.layers.Layer):
         keys = self._split(self.key(states))
         return rotate(keys, positions) if self.rotary else keys, self._split(self.value(states))
 
-    def call(
-        self, states: Any, keys: Any, values: Any, mask: Any, positions: Any = None, training: bool = False
-    ) -> tuple[Any, Any]:
+    def call(self, states: Any, keys: Any, values: Any, mask: Any, positions: Any = None) -> tuple[Any, Any]:
         """What states (B, L, D) gather from keys and values (B, H, S, d), and the weights float32 (B, H, L, S).
 
         `mask` broadcasts to the weights and is true where a state may look.
@@ -120,13 +115,13 @@ class Attention(keras.layers.Layer):
         queries = queries * (self.width // self.heads) ** -0.5
         scores = ops.cast(ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2))), "float32")
         weights = ops.softmax(ops.where(mask, scores, LOW), axis=-1)
-        found = ops.matmul(self.drop(ops.cast(weights, values.dtype), training=training), values)
+        found = ops.matmul(ops.cast(weights, values.dtype), values)
         batch, length = ops.shape(states)[0], ops.shape(states)[1]
         found = ops.reshape(ops.transpose(found, (0, 2, 1, 3)), (batch, length, self.width))
         return self.output_layer(found), weights
 
     def get_config(self) -> dict[str, Any]:
-        own = {"width": self.width, "heads": self.heads, "dropout": self.rate, "rotary": self.rotary}
+        own = {"width": self.width, "heads": self.heads, "rotary": self.rotary}
         return {**super().get_config(), **own}
 
 
@@ -138,7 +133,7 @@ class Block(keras.layers.Layer):
         width: D, of the states.
         heads: Of each attention.
         inner: Width within the feed-forward part.
-        dropout: Rate, on what each part adds, on the attention's weights and within the feed-forward part.
+        dropout: Rate, on what each part adds.
         cross: Whether it also looks at the source.
         rotary: Whether positions turn the queries and keys.
         norm: `pre` normalizes what goes into each part, `post` what comes out (Xiong et al., 2020).
@@ -163,8 +158,8 @@ class Block(keras.layers.Layer):
             "norm": norm, "activation": activation,
         }  # fmt: skip
         policy, self.cross, self.pre = self.dtype_policy, cross, norm == "pre"
-        self.attention = Attention(width, heads, dropout, rotary, name="attention", dtype=policy)
-        self.cross_attention = Attention(width, heads, dropout, name="cross_attention", dtype=policy) if cross else None
+        self.attention = Attention(width, heads, rotary, name="attention", dtype=policy)
+        self.cross_attention = Attention(width, heads, name="cross_attention", dtype=policy) if cross else None
         self.inner = keras.layers.Dense(inner, activation=activation, name="inner", dtype=policy)
         self.outer = keras.layers.Dense(width, name="outer", dtype=policy)
         names = ("attention_norm", "cross_norm", "inner_norm") if cross else ("attention_norm", "inner_norm")
@@ -190,7 +185,7 @@ class Block(keras.layers.Layer):
 
     def _feed_forward(self, states: Any, training: bool) -> Any:
         def part(x: Any) -> tuple[Any, None]:
-            return self.outer(self.drop(self.inner(x), training=training)), None
+            return self.outer(self.inner(x)), None
 
         return self._add(len(self.norms) - 1, states, part, training)[0]
 
@@ -220,7 +215,7 @@ class Block(keras.layers.Layer):
     def _look(self, states: Any, memory: Any, memory_mask: Any, training: bool) -> tuple[Any, Any]:
         assert self.cross_attention is not None
         look = self.cross_attention
-        return self._add(1, states, lambda x: look(x, *memory, memory_mask, training=training), training)
+        return self._add(1, states, lambda x: look(x, *memory, memory_mask), training)
 
     def step(
         self, states: Any, position: Any, keep: Any, memory: Any, memory_mask: Any
