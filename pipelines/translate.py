@@ -59,7 +59,12 @@ def load_data(config: Config) -> PairData:
     from pipelines.pairs.subwords import Subwords
 
     data = load_pairs(config.data, seed=config.run.seed)
-    subwords = Subwords.learn(lambda: data.texts("train"), config.model.pieces)
+    if config.model.pretrained:
+        from pipelines.pairs.marian import subwords_of
+
+        subwords: Any = subwords_of(config.model.builder.partition(":")[2])
+    else:
+        subwords = Subwords.learn(lambda: data.texts("train"), config.model.pieces)
     data = with_subwords(data, subwords, config.data.max_length)
     return replace(data, usual=int(np.quantile(data.encoded["train"].lengths[:, 0], USUAL)))
 
@@ -106,7 +111,7 @@ def spec(config: Config, data: PairData) -> dict[str, Any]:
         "max_length": config.data.max_length,
         "usual_length": data.usual,
         "decode": asdict(config.decode),
-        "modules": ["pipelines.pairs.models", *([own] if own != "transformer" else [])],
+        "modules": ["pipelines.pairs.models", *([own] if own not in ("transformer", "marian") else [])],
     }
 
 

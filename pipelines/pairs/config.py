@@ -66,7 +66,8 @@ class TranslatorConfig:
     """The model.
 
     Args:
-        builder: `transformer`, or my_module:function taking the number of pieces and returning a Keras model from
+        builder: `transformer`, `marian:FOLDER` (a local OPUS-MT of Hugging Face, fine-tuned with its subwords),
+            or my_module:function taking the number of pieces and returning a Keras model from
             (source, target) to logits.
         pieces: Subwords to learn, shared by both languages; 0 here and below takes what suits the sample, or some ten
             thousand pairs.
@@ -109,7 +110,12 @@ class TranslatorConfig:
         check(tokens == 0 or tokens >= 64, "model.batch_tokens", "0 or at least 64", tokens)
         check(1 <= self.buckets <= 64, "model.buckets", "between 1 and 64", self.buckets)
         known = self.builder == "transformer" or (":" in self.builder and not self.builder.endswith(":"))
-        check(known, "model.builder", "transformer or my_module:function", self.builder)
+        check(known, "model.builder", "transformer, marian:FOLDER or my_module:function", self.builder)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the model brings its subwords and weights."""
+        return self.builder.startswith("marian:")
 
     def chosen_for(self, source: str) -> TranslatorConfig:
         """The same options with a value for each that was left to be chosen."""

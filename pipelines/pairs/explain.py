@@ -51,7 +51,7 @@ def attention_maps(decoder: Decoder, texts: Sequence[str], name: str = "attentio
     for text, ids in zip(texts, subwords.encode(list(texts)), strict=True):
         source = ids[: min(MOST, decoder.most)]
         found = decoder.search([source])[0][0]
-        target = subwords.encode([found.text])[0][:MOST]
+        target = subwords.encode([found.text], 1)[0][:MOST]
         weights = attention(model, [*source, END], [*target, END])
         figure = heat_map(weights, [*subwords.pieces(source), "end"], [*subwords.pieces(target), "end"])
         blocks.append(

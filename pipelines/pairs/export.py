@@ -88,6 +88,8 @@ def export(task: TaskRecord, path: str, kind: str, out: str | None) -> Path:
     except ImportError:
         raise UserError("export needs the package onnxruntime: pip install 'keras-task-pipelines[export]'") from None
     model, spec = load_model(run), run.read_spec()
+    if spec["subwords"]["kind"] != "sentencepiece":
+        raise UserError("a fine-tuned OPUS-MT is not exported here: it has two SentencePiece models and a vocabulary")
     if not isinstance(model, Translator):
         raise UserError("a model of your own has no encoder and decoder step that can be exported here")
     aside = target.with_name(f".{os.getpid()}-{target.name}")

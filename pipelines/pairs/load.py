@@ -15,7 +15,6 @@ from pipelines.data import split as splitting
 from pipelines.data import summary as summaries
 from pipelines.pairs import clean, sources
 from pipelines.pairs.store import PairStore
-from pipelines.pairs.subwords import Subwords
 
 if TYPE_CHECKING:
     from pipelines.pairs.config import PairsDataConfig
@@ -211,14 +210,14 @@ def _finished(
     return PairData(store, final, languages, summary, counted, seen)
 
 
-def encoded(data: PairData, split: str, subwords: Subwords) -> Encoded:
+def encoded(data: PairData, split: str, subwords: Any) -> Encoded:
     """The pieces of a split's pairs."""
     parts: list[np.ndarray] = []
     lengths = np.zeros((len(data.index[split]), 2), np.int64)
     numbers = data.index[split]
     for start in range(0, len(numbers), ENCODED_AT_ONCE):
         rows = list(data.store.read(numbers[start : start + ENCODED_AT_ONCE]))
-        both = [subwords.encode([row[side] for row in rows]) for side in (1, 2)]
+        both = [subwords.encode([row[side + 1] for row in rows], side) for side in (0, 1)]
         for place, pair in enumerate(zip(*both, strict=True)):
             lengths[start + place] = [len(ids) for ids in pair]
             parts += [np.array(ids, np.int32) for ids in pair]
@@ -227,7 +226,7 @@ def encoded(data: PairData, split: str, subwords: Subwords) -> Encoded:
     return Encoded(np.concatenate(parts), starts, lengths)
 
 
-def with_subwords(data: PairData, subwords: Subwords, longest: int) -> PairData:
+def with_subwords(data: PairData, subwords: Any, longest: int) -> PairData:
     """The data with the pieces of training and validation; pairs with more than `longest` are dropped from both."""
     from dataclasses import replace
 

@@ -31,6 +31,7 @@ class Translator(keras.Model):
         positions: `rotary`, `learned`, or `sinusoidal`.
         norm: `pre` or `post`.
         activation: Of the feed-forward parts.
+        scale: Multiply the vectors by the square root of D on the way in.
         begin: Piece that a target begins with.
         pad: Piece that fills up.
     """
@@ -48,6 +49,7 @@ class Translator(keras.Model):
         positions: Literal["rotary", "learned", "sinusoidal"] = "rotary",
         norm: Literal["pre", "post"] = "pre",
         activation: str = "relu",
+        scale: bool = True,
         begin: int = BEGIN,
         pad: int = PAD,
         **kwargs: Any,
@@ -56,10 +58,10 @@ class Translator(keras.Model):
         self._config = {
             "size": size, "width": width, "heads": heads, "inner": inner, "encoder_depth": encoder_depth,
             "decoder_depth": decoder_depth, "dropout": dropout, "length": length, "positions": positions,
-            "norm": norm, "activation": activation, "begin": begin, "pad": pad,
+            "norm": norm, "activation": activation, "scale": scale, "begin": begin, "pad": pad,
         }  # fmt: skip
         self.width, self.pad, self.begin = width, pad, begin
-        self.embedding = SharedEmbedding(size, width, name="embedding", dtype=self.dtype_policy)
+        self.embedding = SharedEmbedding(size, width, scale, name="embedding", dtype=self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         options = {"width": width, "heads": heads, "inner": inner, "dropout": dropout, "norm": norm,
                    "activation": activation, "rotary": positions == "rotary", "dtype": self.dtype_policy}  # fmt: skip
@@ -168,6 +170,10 @@ def build(options: TranslatorConfig, size: int, length: int, seed: int) -> Any:
         )  # fmt: skip
         model.build()
         return model
+    if options.pretrained:
+        from pipelines.pairs import marian
+
+        return marian.load(options.builder.partition(":")[2], options.dropout or 0.0)
     what = f"model.builder {options.builder}"
     model = call(import_function(options.builder, "model.builder"), size, what=what)
     if not isinstance(model, keras.Model):

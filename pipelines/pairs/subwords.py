@@ -66,8 +66,8 @@ class Subwords:
     def __len__(self) -> int:
         return self._model.get_piece_size()
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Numbers of the pieces of each text."""
+    def encode(self, texts: Sequence[str], side: int = 0) -> list[list[int]]:
+        """Numbers of the pieces of each text; source and target (side 1) share them."""
         return self._model.encode(list(texts))
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -82,6 +82,10 @@ class Subwords:
         return {"kind": "sentencepiece", "model": base64.b64encode(zlib.compress(self.proto, 9)).decode()}
 
 
-def from_json(value: dict[str, Any]) -> Subwords:
-    """What `to_json` gave."""
+def from_json(value: dict[str, Any]) -> Any:
+    """What `to_json` of subwords gave."""
+    if value["kind"] == "marian":
+        from pipelines.pairs.marian import MarianSubwords
+
+        return MarianSubwords.from_json(value)
     return Subwords(zlib.decompress(base64.b64decode(value["model"])))

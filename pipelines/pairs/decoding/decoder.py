@@ -14,7 +14,6 @@ from pipelines.pairs.decoding import check, segment
 from pipelines.pairs.decoding.search import NONE, Search, searcher
 from pipelines.pairs.models import Translator
 from pipelines.pairs.pieces import END, PAD
-from pipelines.pairs.subwords import Subwords
 
 SHORTEST = 16  # pieces of the shortest shape; each next one is twice as long
 PLACES = 512  # pieces of a batch
@@ -64,7 +63,7 @@ class Decoder:
         most: Pieces that the model reads.
     """
 
-    def __init__(self, model: Any, subwords: Subwords, options: DecodeConfig, *, usual: int, most: int) -> None:
+    def __init__(self, model: Any, subwords: Any, options: DecodeConfig, *, usual: int, most: int) -> None:
         self.model, self.subwords = model, subwords
         self.options = Search(options.beam, options.alpha, options.best, options.repetition)
         self.usual, self.most, self.ratio = min(usual, most - 1), most - 1, options.max_ratio

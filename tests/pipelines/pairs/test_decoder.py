@@ -79,7 +79,7 @@ def test_warnings(source, translation, expected):
 class Echo:
     """Subwords that are characters, and a decoder that says what it is given, in capitals."""
 
-    def encode(self, texts):
+    def encode(self, texts, side=0):
         return [[ord(c) for c in text] for text in texts]
 
 
