@@ -77,9 +77,9 @@ def predict(
             counts["broken" if row.get("error") else "read"] += 1
             if files is not None and task.files is not None and not row.get("error"):
                 task.files(spec, row, Path(files))
-            yield {name: value for name, value in row.items() if not name.startswith("_")}
+            yield row
 
-    write = task.formats.get(kind, lambda rows: lines(rows, task.columns(spec), kind))
+    write = task.formats.get(kind, lambda rows: lines(_public(rows), task.columns(spec), kind))
     with ExitStack() as stack:
         file: Any = sys.stdout
         if out is not None:
@@ -94,6 +94,12 @@ def predict(
         say(f"files: {files}")
     if out is not None:
         say(f"predictions: {out}")
+
+
+def _public(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows without what only files and formats need: names that begin with an underscore."""
+    for row in rows:
+        yield {name: value for name, value in row.items() if not name.startswith("_")}
 
 
 def lines(rows: Iterable[dict[str, Any]], names: Sequence[str], kind: str) -> Iterator[str]:

@@ -100,8 +100,8 @@ def load_pairs(config: PairsDataConfig, *, seed: int) -> PairData:
     """
     raw = sources.load(config, config.source)
     store, index, broken = PairStore(), dict[str, list[int]](), list[tuple[str, str]]()
-    notes = list(raw.notes)
     _read(raw, store, index, broken, config)
+    notes = list(raw.notes)
     dropped: list[tuple[str, str]] = []
     numbers = {split: np.array(found, np.int64) for split, found in index.items()}
     origin = "train" if "train" in numbers else "all"

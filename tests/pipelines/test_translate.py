@@ -11,7 +11,6 @@ import pytest
 from babel.messages import pofile
 from command_line import RUN_FILES, check_killed_run, files_of, run_task
 
-from pipelines import translate
 from pipelines.core.run_dir import RunDir
 from pipelines.engine.load import load_model
 from pipelines.pairs.formats.tmx import Memory
@@ -21,8 +20,8 @@ COLOURS = {"red": "rote", "green": "grüne", "blue": "blaue", "small": "kleine",
 THINGS = {"cats": "Katzen", "dogs": "Hunde", "houses": "Häuser", "books": "Bücher", "trees": "Bäume", "cups": "Tassen"}
 VERBS = {"sleep": "schlafen", "fall": "fallen", "stay": "bleiben"}
 QUICK = [
-    "--model.pieces", "330", "--model.width", "32", "--model.encoder_depth", "1", "--model.decoder_depth", "1",
-    "--model.heads", "2", "--model.dropout", "0", "--model.batch_tokens", "256", "--model.buckets", "2",
+    "--model.pieces", "330", "--model.width", "48", "--model.encoder_depth", "1", "--model.decoder_depth", "1",
+    "--model.heads", "2", "--model.dropout", "0", "--model.batch_tokens", "128", "--model.buckets", "2",
     "--fit.ema", "0.9", "--optimizer.learning_rate", "0.01", "--decode.beam", "2", "--run.resamples", "20",
 ]  # fmt: skip
 cli = partial(run_task, "translate")
@@ -33,12 +32,13 @@ def pairs():
     words = [dict(zip(("en", "de"), zip(*choice, strict=True), strict=True)) for choice in product(
         NUMBERS.items(), COLOURS.items(), THINGS.items(), VERBS.items())]  # fmt: skip
     order = np.random.default_rng(0).permutation(len(words))
-    return [(f"{' '.join(words[i]['en'])}.", f"{' '.join(words[i]['de'])}.") for i in order]
+    return [tuple(f"{' '.join(words[i][code]).capitalize()}." for code in ("en", "de")) for i in order]
 
 
 def word_by_word(text):
     table = {**NUMBERS, **COLOURS, **THINGS, **VERBS}
-    return " ".join(table[word] for word in text.rstrip(".").split()) + "."
+    found = " ".join(table[word] for word in text.rstrip(".").lower().split())
+    return f"{found[0].upper()}{found[1:].lower()}."
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
     rows = "\n".join("\t".join(pair) for pair in pairs())
     (folder / "pairs.tsv").write_text(f"{rows}\nno tab\n\tonly a target\n", encoding="utf-8")
     done = cli(
-        "--data", "pairs.tsv", *QUICK, "--fit.epochs", "10", "--run.name", "one", "--test_fraction", "0.1", cwd=folder
+        "--data", "pairs.tsv", *QUICK, "--fit.epochs", "12", "--run.name", "one", "--test_fraction", "0.1", cwd=folder
     )
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "translate" / "one", done
@@ -74,7 +74,7 @@ def test_run_directory_is_whole(trained, predicted):
     right = np.mean([row["translation"] == row["reference"] for row in predicted])
     assert scores["exact_match"]["value"] == pytest.approx(right)
     assert right > 0.8
-    assert scores["bleu"]["low"] <= scores["bleu"]["value"] <= scores["bleu"]["high"] <= 100
+    assert 0 < scores["bleu"]["low"] <= scores["bleu"]["value"] <= scores["bleu"]["high"] < 100.01
     assert metrics["baselines"]["the source, copied"]["bleu"] < 1 < 80 < scores["bleu"]["value"]
     page = (run / "report.html").read_text(encoding="utf-8")
     for words in ("Scores by the length of the source", "The worst.", "version:2", "most similar training source"):
@@ -176,7 +176,7 @@ def test_attention_is_on_the_word_that_is_translated(trained):
 
     spec = RunDir.open(trained[0], "translate").read_spec()
     subwords, model = from_json(spec["subwords"]), load_model(RunDir.open(trained[0], "translate"))
-    source, target = (subwords.encode([t])[0] for t in ("two red cats sleep.", "zwei rote Katzen schlafen."))
+    source, target = (subwords.encode([t])[0] for t in ("Two red cats sleep.", "Zwei rote katzen schlafen."))
     weights = attention(model, [*source, END], [*target, END])
     assert weights.shape == (len(target) + 1, len(source) + 1)
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
@@ -201,16 +201,4 @@ def test_exported_files_translate_as_the_model_does(trained, predicted, tmp_path
 @pytest.mark.slow
 def test_killed_run_ends_as_if_it_had_not_been(trained):
     folder = trained[0].parents[2]
-    check_killed_run("translate", "--data", "pairs.tsv", *QUICK, "--fit.epochs", "3", cwd=folder)
-
-
-@pytest.mark.slow
-def test_from_python_with_weights_of_another_run(trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(trained[0].parents[2])
-    options = dict(zip((o[2:] for o in QUICK[::2]), QUICK[1::2], strict=True))
-    run = translate.train(
-        data="pairs.tsv", epochs=1, **options, **{"run.init_from": str(trained[0]), "run.out": str(tmp_path)}
-    )
-    assert run.metrics["test"]["metrics"]["exact_match"]["value"] > 0.7
-    (row,) = run.predict("two red cats sleep.")
-    assert row["translation"] == "zwei rote Katzen schlafen."
+    check_killed_run("translate", "--data", "pairs.tsv", *QUICK, "--fit.epochs", "2", cwd=folder)
