@@ -77,7 +77,7 @@ def load_test(config: Config, spec: dict[str, Any]) -> PairData:
 
 
 def build_model(config: Config, data: PairData) -> Any:
-    from pipelines.pairs.models import build
+    from pipelines.pairs.builders import build
 
     return build(config.model, len(data.subwords), config.data.max_length, config.run.seed)
 
