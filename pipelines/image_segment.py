@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
     from pipelines.segmentation.load import SegmentSplits
 
+MODULES = {"unet": "pipelines.segmentation.layers", "applications": "pipelines.layers", "kerashub": "keras_hub"}
+SPACE: dict[str, dict[str, Any]] = {
+    "augment.scale": {"low": 0.6, "high": 1.0},
+    "augment.rotate": {"low": 0.0, "high": 20.0},
+    "augment.colour": {"low": 0.0, "high": 0.5},
+    "model.dropout": {"low": 0.0, "high": 0.3},
+}
 EXPLAINED = 4
 CALIBRATION_PIXELS = 400  # of each validation image
 
@@ -42,7 +49,7 @@ class Config(TrainConfig):
     loss: SegmentLossConfig = field(default_factory=SegmentLossConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("conv-muon", 0.012, weight_decay=0.01))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(warmup=0.15))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=8, batch_size=8))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=6, batch_size=8, ema=0.98))
 
 
 def load_data(config: Config) -> SegmentSplits:
@@ -60,14 +67,15 @@ def load_test(config: Config, spec: dict[str, Any]) -> SegmentSplits:
 
 
 def build_model(config: Config, data: SegmentSplits) -> Any:
-    from pipelines.segmentation import models
+    from pipelines.segmentation import models, pretrained
 
     options, shape, classes = config.model, data.spec.shape, len(data.classes)
     if options.builder == "unet":
         return models.unet(shape, classes, width=options.width, depth=options.depth, stride=options.stride,
             dropout=options.dropout)  # fmt: skip
-    if options.builder.startswith("kerashub:"):
-        return models.kerashub(options.builder.partition(":")[2], shape, classes, weights=options.weights)
+    if options.builder.startswith(("applications:", "kerashub:")):
+        return pretrained.build(options.builder, shape, classes, weights=options.weights, width=options.width,
+            dropout=options.dropout)  # fmt: skip
     return models.own(options.builder, shape, classes)
 
 
@@ -82,6 +90,17 @@ def objective(config: Config, data: SegmentSplits) -> Any:
     weights = pixel_weights(data.pixels, imbalance)
     loss = SegmentationLoss(config.loss.name, weights, config.loss.alpha, config.loss.gamma)
     return Objective(loss, [MeanIoU(len(data.classes))], "val_mean_iou", "max")
+
+
+def phases(config: Config) -> list[Any]:
+    from pipelines.engine.fit import Phase
+
+    if not config.model.pretrained or not config.model.head_epochs:
+        return [Phase("main", config.fit.epochs, backbone=True if config.model.pretrained else None)]
+    return [
+        Phase("head", config.model.head_epochs, backbone=False),
+        Phase("all", config.fit.epochs, config.model.finetune_rate, backbone=True),
+    ]
 
 
 def batches(config: Config, data: SegmentSplits) -> tuple[Any, Any]:
@@ -132,7 +151,7 @@ def spec(config: Config, data: SegmentSplits) -> dict[str, Any]:
         },
         "windows": data.windows,
         "overlap": config.model.overlap,
-        "modules": [{"unet": "pipelines.segmentation.layers", "kerashub": "keras_hub"}.get(own, own)],
+        "modules": [MODULES.get(own, own)],
     }  # fmt: skip
 
 
@@ -197,7 +216,7 @@ TASK = Task(
     "image_segment", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
     inputs_help="image files, folders, globs, or - for paths on standard input", example=example,
-    load_test=load_test, explain=explain, finish=finish, files=files,
+    load_test=load_test, explain=explain, finish=finish, files=files, phases=phases, space=SPACE,
     predict_options={"files": {"help": "folder for the predicted masks: an index PNG and an overlay for each image"}},
 )  # fmt: skip
 train = TASK.train

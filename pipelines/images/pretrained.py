@@ -35,7 +35,7 @@ def build(
     kind, _, name = builder.partition(":")
     inputs = keras.Input(input_shape, name="image")
     x = layers.Concatenate()([inputs] * 3) if input_shape[-1] == 1 else inputs
-    make = _application if kind == "applications" else _kerashub
+    make = application if kind == "applications" else _kerashub
     backbone, preprocess = make(name, (*input_shape[:2], 3), weights)
     backbone.name = BACKBONE
     x = backbone(preprocess(x))
@@ -48,7 +48,12 @@ def build(
     return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name="classifier")
 
 
-def _application(name: str, shape: tuple[int, int, int], weights: str) -> tuple[keras.Model, Any]:
+def application(name: str, shape: tuple[int, int, int], weights: str) -> tuple[keras.Model, Any]:
+    """A network of keras.applications without its last layers, and the layer that prepares images 0..255 for it.
+
+    Raises:
+        UserError: The name is unknown, the images are too small, or the weights cannot be had.
+    """
     import keras
 
     known = {n: f for n, f in vars(keras.applications).items() if n[0].isupper() and callable(f)}

@@ -47,7 +47,10 @@ class Scene:
         return found
 
 
-def scenes(split: str, number: int, *, seed: int = 0, size: int = SIZE) -> list[Scene]:
+def scenes(
+    split: str, number: int, *, seed: int = 0, size: int = SIZE, digits: int = len(CLASSES),
+    objects: tuple[int, int] = OBJECTS, hidden: float = HIDDEN,
+) -> list[Scene]:  # fmt: skip
     """Composes the scenes of a split.
 
     Args:
@@ -55,11 +58,18 @@ def scenes(split: str, number: int, *, seed: int = 0, size: int = SIZE) -> list[
         number: How many.
         seed: The same seed gives the same scenes.
         size: Height and width of a scene in pixels.
+        digits: How many classes, from 0 on.
+        objects: Fewest and most objects of a scene that has any.
+        hidden: Fraction of an object that later ones may cover.
     """
     scans, labels = _scans(split)
+    scans, labels = scans[labels < digits], labels[labels < digits]
     photos = _regions(split, size)
     salt = list(SHARES).index(split)
-    return [_compose(np.random.default_rng([seed, salt, i]), scans, labels, photos, size) for i in range(number)]
+    return [
+        _compose(np.random.default_rng([seed, salt, i]), scans, labels, photos, size, objects, hidden)
+        for i in range(number)
+    ]
 
 
 def _scans(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -86,15 +96,16 @@ def _regions(split: str, size: int) -> list[np.ndarray]:
 
 
 def _compose(
-    draw: np.random.Generator, scans: np.ndarray, labels: np.ndarray, photos: list[np.ndarray], size: int
-) -> Scene:
+    draw: np.random.Generator, scans: np.ndarray, labels: np.ndarray, photos: list[np.ndarray], size: int,
+    objects: tuple[int, int], hidden: float,
+) -> Scene:  # fmt: skip
     photo = photos[draw.integers(len(photos))]
     top, left = (draw.integers(0, extent - size + 1) for extent in photo.shape[:2])
     image = photo[top : top + size, left : left + size].astype(np.float32)
     if draw.random() < 0.5:
         image = image[:, ::-1]
     image = np.clip(image * draw.uniform(0.7, 1.2), 0, 255)
-    wanted = 0 if draw.random() < EMPTY else int(draw.integers(*OBJECTS, endpoint=True))
+    wanted = 0 if draw.random() < EMPTY else int(draw.integers(*objects, endpoint=True))
     masks: list[np.ndarray] = []
     classes: list[int] = []
     areas: list[int] = []
@@ -105,7 +116,7 @@ def _compose(
         alpha = _object(draw, scans[chosen], size)
         mask = alpha > 0.5
         left_over = [old & ~mask for old in masks]
-        if any(new.sum() < (1 - HIDDEN) * area for new, area in zip(left_over, areas, strict=True)):
+        if any(new.sum() < (1 - hidden) * area for new, area in zip(left_over, areas, strict=True)):
             continue
         image = image + alpha[..., None] * (_colour(draw, image, mask) - image)
         masks = [*left_over, mask]

@@ -39,6 +39,7 @@ class SegmentDataConfig:
         max_broken: Broken images or masks that are skipped and reported; one more is an error that lists them.
         memory_gib: Decoded images and masks up to this size are kept in memory; larger sets are read from disk.
         limit: Use only this many training images.
+        scenes: Number of training scenes that `sample` composes.
     """
 
     source: str = "sample"
@@ -59,6 +60,7 @@ class SegmentDataConfig:
     max_broken: int = 10
     memory_gib: float = 2.0
     limit: int | None = None
+    scenes: int = 1200
 
     def __post_init__(self) -> None:
         check_data(self)
@@ -66,6 +68,7 @@ class SegmentDataConfig:
         check(0 <= self.ignore <= 65535, "data.ignore", "between 0 and 65535", self.ignore)
         white = self.white
         check(white is None or 0 < white < math.inf, "data.white", "a positive number", white)
+        check(1 <= self.scenes <= 100_000, "data.scenes", "between 1 and 100000", self.scenes)
         check(0 <= self.memory_gib < math.inf, "data.memory_gib", "0 or more", self.memory_gib)
         check(self.classes is None or len(self.classes) >= 2, "data.classes", "at least two names", self.classes)
 
@@ -85,10 +88,10 @@ class SegmentAugmentConfig:
 
     flip: bool = False
     turn: bool = False
-    rotate: float = 12.0
-    shear: float = 0.2
-    scale: float = 0.75
-    colour: float = 0.3
+    rotate: float = 6.0
+    shear: float = 0.1
+    scale: float = 0.85
+    colour: float = 0.2
 
     def __post_init__(self) -> None:
         check(0 <= self.rotate <= 180, "augment.rotate", "between 0 and 180 degrees", self.rotate)
@@ -102,14 +105,17 @@ class SegmentModelConfig:
     """The network.
 
     Args:
-        builder: `unet` (ours: residual blocks, small and quick), `kerashub:PRESET_OR_FOLDER` (DeepLabV3+ or SegFormer),
-            or my_module:function taking (input_shape, classes) and returning a Keras model from images 0..255 to
+        builder: `unet` (ours: residual blocks, small and quick), `kerashub:PRESET_OR_FOLDER` (DeepLabV3+ or SegFormer;
+            other encoders get the decoder of a U-Net), `applications:NAME` (such an encoder of keras.applications), or
+            my_module:function taking (input_shape, classes) and returning a Keras model from images 0..255 to
             logits (B, H, W, classes).
-        width: Channels of the first stage of `unet`, doubled at each further one up to eight times.
+        width: Channels of the first stage of `unet` and of such decoders, doubled at each one below up to eight times.
         depth: Number of times that the stages of `unet` halve the image.
         stride: Pixels in a row that `unet` reads as one at its entry, 1, 2 or 4; larger is faster.
         dropout: Dropout rate before the last layer.
-        weights: Pretrained weights of `kerashub:` models, or none.
+        weights: Pretrained weights of `applications:` and `kerashub:` models, or none.
+        head_epochs: Epochs in which only the new layers of a pretrained model are trained; after that all are.
+        finetune_rate: Learning rate of the second phase, as a fraction of that of the first.
         calibrate: Divide the logits by a temperature that is fitted on the pixels of the validation set, so that
             confidences can be read as probabilities; the predicted classes do not change.
         overlap: Overlap of neighbouring windows in images that are larger than the model's input, as a fraction.
@@ -121,6 +127,8 @@ class SegmentModelConfig:
     stride: int = 2
     dropout: float = 0.0
     weights: str = "pretrained"
+    head_epochs: int = 2
+    finetune_rate: float = 0.1
     calibrate: bool = True
     overlap: float = 0.25
 
@@ -131,8 +139,16 @@ class SegmentModelConfig:
         check(0 <= self.dropout < 1, "model.dropout", "at least 0 and below 1", self.dropout)
         check(self.weights in ("pretrained", "none"), "model.weights", "pretrained or none", self.weights)
         check(0 <= self.overlap <= 0.75, "model.overlap", "between 0 and 0.75", self.overlap)
+        check(self.head_epochs >= 0, "model.head_epochs", "0 or more", self.head_epochs)
+        check(0 < self.finetune_rate <= 1, "model.finetune_rate", "above 0 and at most 1", self.finetune_rate)
         known = self.builder == "unet" or (":" in self.builder and not self.builder.endswith(":"))
-        check(known, "model.builder", "unet, kerashub:PRESET or my_module:function", self.builder)
+        check(known, "model.builder", "unet, applications:NAME, kerashub:PRESET or my_module:function",
+              self.builder)  # fmt: skip
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the model has a backbone that can be frozen."""
+        return self.weights != "none" and self.builder.startswith(("applications:", "kerashub:"))
 
 
 @dataclass

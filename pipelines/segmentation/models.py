@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.errors import UserError
-from pipelines.core.files import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -72,33 +70,6 @@ def unet(
     if dropout:
         x = layers.Dropout(dropout)(x)
     return keras.Model(inputs, layers.Conv2D(classes, 1, dtype="float32", name="logits")(x), name="unet")
-
-
-def kerashub(name: str, input_shape: tuple[int, int, int], classes: int, *, weights: str) -> keras.Model:
-    """DeepLabV3+ or SegFormer of KerasHub, by preset or local folder, with a new last layer.
-
-    Raises:
-        UserError: It cannot be had, or is no segmentation model.
-    """
-    import keras
-    import keras_hub
-    from keras import layers
-
-    source = str(Path(name).resolve()) if Path(name).is_dir() else name
-    try:
-        model = keras_hub.models.ImageSegmenter.from_preset(source, num_classes=classes, load_weights=weights != "none")
-        converter = keras_hub.layers.ImageConverter.from_preset(source, image_size=input_shape[:2])
-    except Exception as error:
-        raise UserError(
-            f"model.builder kerashub:{name}: the model could not be had ({one_line(error, 160)}): connect to the "
-            "network once, give a local folder of a KerasHub ImageSegmenter, or use the builder unet"
-        ) from None
-    inputs = keras.Input(input_shape, name="image")
-    x = layers.Concatenate()([inputs] * 3) if input_shape[-1] == 1 else inputs
-    x = model(converter(x) if converter is not None else layers.Rescaling(1 / 255.0)(x))
-    if tuple(x.shape[1:3]) != tuple(input_shape[:2]):
-        x = layers.Resizing(*input_shape[:2], interpolation="bilinear")(x)
-    return keras.Model(inputs, layers.Conv2D(classes, 1, dtype="float32", name="logits")(x), name="segmenter")
 
 
 def own(builder: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:

@@ -24,7 +24,9 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass", "gt", "ground_truth")
 IMAGE_NAMES = ("image", "image_path", "path", "file", "filename")
 MASK_NAMES = ("mask", "mask_path", "label", "annotation", "segmentation")
-SAMPLE = {"train": 1500, "val": 100, "test": 150}  # scenes
+DIGITS = 5  # classes of the scenes: the digits from 0 on
+OBJECTS = (4, 9)  # in a scene
+HIDDEN = 0.2  # fraction of an object that others may cover
 SUFFIXES = ("_mask", "-mask", "_label", "_labels", "_gt", "_seg")
 
 
@@ -69,7 +71,7 @@ def load(config: SegmentDataConfig, source: str, seed: int = 0) -> Raw:
     """
     return sources.read(
         source,
-        named={"sample": lambda: _sample(seed)},
+        named={"sample": lambda: _sample(config, seed)},
         kinds={"tfds": _tfds},
         folder=lambda path: _folder(path, config),
         file=lambda path: _file(path, config),
@@ -78,11 +80,12 @@ def load(config: SegmentDataConfig, source: str, seed: int = 0) -> Raw:
     )
 
 
-def _sample(seed: int) -> Raw:
-    raw = Raw({}, names={0: "background", **{i + 1: name for i, name in enumerate(scenes.CLASSES)}})
-    for split, number in SAMPLE.items():
+def _sample(config: SegmentDataConfig, seed: int) -> Raw:
+    raw = Raw({}, names={0: "background", **{i + 1: name for i, name in enumerate(scenes.CLASSES[:DIGITS])}})
+    for split, number in (("train", config.scenes), ("val", 100), ("test", 150)):
         pairs = raw.splits[split] = Pairs()
-        for i, scene in enumerate(scenes.scenes(split, number, seed=seed)):
+        made = scenes.scenes(split, number, seed=seed, digits=DIGITS, objects=OBJECTS, hidden=HIDDEN)
+        for i, scene in enumerate(made):
             pairs.add(scene.image, scene.semantic, f"scene {split} {i}")
     raw.notes.append("the scenes are composed: scans of digits (scikit-learn) on regions of its two photographs")
     return raw
