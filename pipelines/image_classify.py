@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.config import FitConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from pipelines.engine.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from pipelines.engine.task import Task
-from pipelines.images.config import AugmentConfig, ImageDataConfig, ImageModelConfig
+from pipelines.images.config import AugmentConfig, ImageDataConfig, ImageFitConfig, ImageModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,28 +29,35 @@ EXPLAINED = 6
 
 @dataclass
 class Config(TrainConfig):
-    """Options of image_classify; the defaults suit the embedded digits."""
+    """Options of image_classify; `auto` and null follow the data."""
 
     data: ImageDataConfig = field(default_factory=ImageDataConfig)
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop=1))
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig("auto", "auto", "auto", "auto"))
     model: ImageModelConfig = field(default_factory=ImageModelConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("nesterov", weight_decay=5e-4))
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=30, batch_size=32, label_smoothing=0.1))
+    fit: ImageFitConfig = field(default_factory=lambda: ImageFitConfig(label_smoothing=0.1))
 
 
 def load_data(config: Config) -> ImageData:
     from pipelines.core.console import counting
-    from pipelines.images.load import load_images
+    from pipelines.images.load import DEFAULT_SIZE, PRETRAINED_SIZE, load_images
 
     with counting("checking images") as progress:
-        return load_images(config.data, seed=config.run.seed, progress=progress)
+        size = PRETRAINED_SIZE if config.model.pretrained else DEFAULT_SIZE
+        return load_images(config.data, seed=config.run.seed, progress=progress, default_size=size)
 
 
 def load_test(config: Config, spec: dict[str, Any]) -> ImageData:
     from pipelines.images.load import load_test_images
 
     return load_test_images(config.data, spec)
+
+
+def resolve(config: Config, data: ImageData) -> tuple[Config, list[str]]:
+    from pipelines.images import defaults
+
+    return defaults.resolve(config, data)
 
 
 def build_model(config: Config, data: ImageData) -> Any:
@@ -72,10 +79,14 @@ def objective(config: Config, data: ImageData) -> Any:
     import keras
 
     from pipelines.engine.fit import Objective
+    from pipelines.images.defaults import SMALL_VALIDATION
     from pipelines.losses import classification_loss
 
     loss = classification_loss(config.fit.imbalance, config.fit.label_smoothing)
-    return Objective(loss, [keras.metrics.CategoricalAccuracy(name="accuracy")], "val_accuracy", "max")
+    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    if len(data.val.labels) < SMALL_VALIDATION:
+        return Objective(loss, metrics, "val_loss", "min")
+    return Objective(loss, metrics, "val_accuracy", "max")
 
 
 def phases(config: Config) -> list[Any]:
@@ -121,6 +132,7 @@ def batches(config: Config, data: ImageData) -> tuple[Any, Any]:
         seed=config.run.seed,
         probabilities=draw_probabilities(data.train.labels, classes) if oversample else None,
         transform=lambda x, y, w, seed: augment_batch(x, y, w, seed, config.augment),
+        complete=True,
     )
     validation = ordered(reader(data.val, False), signature, len(data.val.labels), batch_size=EVALUATION_BATCH)
     return stream, validation
@@ -250,7 +262,7 @@ TASK = Task(
     "image_classify", Config, __doc__ or "", load_data=load_data, build_model=build_model, objective=objective,
     batches=batches, spec=spec, assess=assess, predict=predict, columns=columns, inputs=inputs,
     inputs_help="image files, folders, globs, or - for paths on standard input", example=example, phases=phases,
-    load_test=load_test, explain=explain, finish=finish,
+    load_test=load_test, explain=explain, finish=finish, resolve=resolve,
 )  # fmt: skip
 train = TASK.train
 

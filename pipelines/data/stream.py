@@ -95,13 +95,14 @@ class Stream:
     """The training part as batches for `model.fit`, on every backend.
 
     Each pass over `dataset` is one epoch: the one that `seek` has chosen last. The incomplete batch at the end of an
-    epoch is left out, other samples each epoch. Reading and transforming run in parallel with training.
+    epoch is dropped, other samples each epoch, or filled up (`complete`). Reading and transforming run in parallel with training.
 
     Args:
         read: Takes indices (B,) and returns the arrays of these samples, the first axis being B.
         signature: Shape of one sample (without B) and type of each array that `read` returns.
         size: Number of samples.
         batch_size: Samples a step; cut to `size`.
+        complete: Every sample is in each epoch: the last batch is filled up with samples from the epoch's beginning.
         seed: Seed of the order and of the transformations.
         probabilities: Chance of each sample to be drawn, (size,), summing to 1; without it every sample comes once
             an epoch.
@@ -117,6 +118,7 @@ class Stream:
         *,
         batch_size: int,
         seed: int,
+        complete: bool = False,
         probabilities: np.ndarray | None = None,
         transform: Transform | None = None,
         lengths: np.ndarray | None = None,
@@ -124,7 +126,7 @@ class Stream:
         if size < 1:
             raise ValueError("the training part is empty")
         self.batch_size = min(batch_size, size)
-        self.steps_per_epoch = size // self.batch_size
+        self.steps_per_epoch = -(-size // self.batch_size) if complete else size // self.batch_size
         self._size = size
         self._seed = seed
         self._probabilities = probabilities
@@ -142,6 +144,7 @@ class Stream:
         steps, epoch, seed = self.steps_per_epoch, self._epoch, self._seed
         draw = steps * self.batch_size
         order = epoch_order(self._size, seed=seed, epoch=epoch, draw=draw, probabilities=self._probabilities)
+        order = np.resize(order, draw)  # repeats the beginning where the last batch is incomplete
         if self._lengths is not None:
             order = batches_by_length(order, self._lengths, self.batch_size, seed=seed, epoch=epoch)
         batches = order.reshape(steps, self.batch_size).astype(np.int64)

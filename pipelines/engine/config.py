@@ -115,8 +115,9 @@ class FitConfig:
     overfit_patience: int = 5
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, "fit.epochs", "at least 1", self.epochs)
-        check(self.batch_size >= 1, "fit.batch_size", "at least 1", self.batch_size)
+        check(not isinstance(self.epochs, int) or self.epochs >= 1, "fit.epochs", "at least 1", self.epochs)
+        batch = self.batch_size
+        check(not isinstance(batch, int) or batch >= 1, "fit.batch_size", "at least 1", batch)
         check(
             0 <= self.label_smoothing < 1,
             "fit.label_smoothing",

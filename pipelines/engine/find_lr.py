@@ -32,6 +32,7 @@ def find(task: TaskRecord, config: TrainConfig) -> float:
     """
     backend.prepare(config.run.seed, config.run.deterministic, config.fit.precision)
     data = task.load_data(config)
+    config = task.resolved(config, data, say)
     model = task.build_model(config, data)
     fit.compile_model(model, config, task.objective(config, data), steps=STEPS)
     model.steps_per_execution = 1  # the loss of each step counts

@@ -52,6 +52,8 @@ class TaskRecord:
         formats: Further formats of `predict`: rows to text.
         commands: Further verbs by name: each takes the task and its arguments.
         space: Options that `tune` searches in addition to learning rate and weight decay, with their ranges.
+        resolve: Options and data to options in which `auto` is replaced by values, and to lines that say what was
+            chosen.
         shape_data: Prefixes of the options on which `load_data` depends.
     """
 
@@ -79,7 +81,17 @@ class TaskRecord:
     formats: Mapping[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = field(default_factory=dict)
     commands: Mapping[str, Callable[[Any, Sequence[str]], None]] = field(default_factory=dict)
     space: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    resolve: Callable[..., tuple[Any, list[str]]] | None = None
     shape_data: tuple[str, ...] = ("data.",)
+
+    def resolved(self, config: Any, data: Any, say: Callable[[str], None] = lambda line: None) -> Any:
+        """The options with values that follow the data; `say` gets the lines about them."""
+        if self.resolve is None:
+            return config
+        config, lines = self.resolve(config, data)
+        for line in lines:
+            say(line)
+        return config
 
     @property
     def verbs(self) -> tuple[str, ...]:

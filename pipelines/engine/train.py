@@ -84,6 +84,7 @@ def train(task: TaskRecord, config: TrainConfig, resume: str | None) -> Run:
             stack.enter_context(run.locked())
         data: Data = task.load_data(config)
         _tell(data)
+        config = task.resolved(config, data, say)
         model = task.build_model(config, data)
         objective = task.objective(config, data)
         if config.run.init_from is not None:

@@ -226,6 +226,7 @@ def run_trial(task: TaskRecord, config: Any, data: Any, trial: optuna.Trial, *, 
     backend.prepare(config.run.seed, False, config.fit.precision)
     if anew:
         data = task.load_data(config)
+    config = task.resolved(config, data)
     model = task.build_model(config, data)
     objective = task.objective(config, data)
     stream, validation = task.batches(config, data)

@@ -34,6 +34,8 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
     images = tf.cast(images, tf.float32)
     if config.zoom < 1:
         images = random_zoom(images, config.zoom, draw)
+    if config.colour:
+        images = vary_colours(images, config.colour, draw)
     if config.randaugment:
         images = rand_augment(images, config.randaugment, config.magnitude, draw)
     if config.mixup or config.cutmix:
@@ -67,6 +69,15 @@ def random_zoom(images: Any, smallest: float, draw: Draws) -> Any:
     top, left = draw.uniform() * (1 - height), draw.uniform() * (1 - width)
     boxes = tf.stack([top, left, top + height, left + width], 1)
     return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
+
+
+def vary_colours(images: Any, strength: float, draw: Draws) -> Any:
+    """Scales brightness, contrast and saturation of each image by random factors of 1 - strength to 1 + strength."""
+    from pipelines.images.randaugment import recolour
+
+    for name in ("brightness", "contrast", "saturation") if images.shape[-1] == 3 else ("brightness", "contrast"):
+        images = recolour(name, images, draw.uniform(low=-strength, high=strength) / 0.9, strength)
+    return images
 
 
 def rectangle(height: int, width: int, top: Any, left: Any, bottom: Any, right: Any) -> Any:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from pipelines.images.sources import Raw, RawSplit
 
-KEEP_SIZE_UP_TO = 256
-DEFAULT_SIZE = 224
+KEEP_SIZE_UP_TO = 64
+DEFAULT_SIZE = 96  # of larger images
+PRETRAINED_SIZE = 224  # what most backbones were trained with
 SCAN_BLOCK = 256
 
 Step = Callable[[int, int], None]
@@ -138,7 +139,9 @@ class ImageData:
         return f"{sizes} images of {len(self.classes)} classes, {height} x {width} {kind}."
 
 
-def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = None) -> ImageData:
+def load_images(
+    config: ImageDataConfig, *, seed: int, progress: Step | None = None, default_size: int = DEFAULT_SIZE
+) -> ImageData:
     """Reads, checks and splits the images of a source.
 
     Every file is decoded once before training starts, so that a broken one is known by its name at once.
@@ -147,6 +150,7 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
         config: Options.
         seed: Seed of the split.
         progress: Called with the number of images checked and their total.
+        default_size: Height and width where the options and the images leave it open, unless the images are smaller.
 
     Raises:
         UserError: The source cannot be used.
@@ -158,7 +162,7 @@ def load_images(config: ImageDataConfig, *, seed: int, progress: Step | None = N
     from pipelines.images import sources as image_sources
 
     raw = image_sources.load(config, config.source)
-    spec, kept = scan(raw, config, progress)
+    spec, kept = scan(raw, config, progress, default_size=default_size)
     classes = raw.classes or tuple(sorted({str(x) for p in raw.splits.values() for x in p.labels}, key=natural))
     number = {name: i for i, name in enumerate(classes)}
     sources.check_classes(raw, classes, config.source, "images")
@@ -233,7 +237,11 @@ class Scanned:
 
 
 def scan(
-    raw: Raw, config: ImageDataConfig, progress: Step | None = None, spec: ImageSpec | None = None
+    raw: Raw,
+    config: ImageDataConfig,
+    progress: Step | None = None,
+    spec: ImageSpec | None = None,
+    default_size: int = DEFAULT_SIZE,
 ) -> tuple[ImageSpec, Scanned]:
     """Decodes everything once; broken images leave `raw` and are noted in it.
 
@@ -244,7 +252,7 @@ def scan(
 
     import numpy as np
 
-    spec = spec or _decide_spec(raw, config)
+    spec = spec or _decide_spec(raw, config, default_size)
     total = sum(len(split.labels) for split in raw.splits.values())
     in_memory = total * math.prod(spec.shape) <= config.memory_gib * 2**30
     scanned = Scanned(raw, {}, {})
@@ -303,7 +311,7 @@ def _check_broken(raw: Raw, config: ImageDataConfig) -> None:
     sources.check_broken(raw, config.max_broken, complaint)
 
 
-def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
+def _decide_spec(raw: Raw, config: ImageDataConfig, default_size: int) -> ImageSpec:
     """Size and channels, from the images themselves where the options leave it open."""
     import numpy as np
 
@@ -332,7 +340,8 @@ def _decide_spec(raw: Raw, config: ImageDataConfig) -> ImageSpec:
     elif len(sizes) == 1 and max(next(iter(sizes))) <= KEEP_SIZE_UP_TO:
         height, width = next(iter(sizes))
     else:
-        height = width = DEFAULT_SIZE
+        shorter = sorted(min(size) for size in sizes)
+        height = width = min(default_size, max(shorter[len(shorter) // 2], 8)) if shorter else default_size
     chosen = config.channels if config.channels != "auto" else "grey" if grey else "rgb"
     return ImageSpec(height, width, chosen, config.resize)
 
