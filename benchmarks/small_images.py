@@ -1,12 +1,12 @@
-"""Small sets of images of five kinds: image_classify with its defaults beside logistic regression on HOG and colour histograms.
+"""Small sets of images of five kinds: image_classify with its defaults beside a linear model.
 
     python benchmarks/small_images.py                       # all sets, five seeds
     python benchmarks/small_images.py --sets digits photos --seeds 2
     python benchmarks/small_images.py --folder my_photos/   # one folder a class, as a further set
 
-Needs scikit-image (`pip install scikit-image`) and, for fashion, Debian's dataset-fashion-mnist. Each set is written as a
-folder of PNGs with train/ and test/, and read as a user's folder is. The regularization of the logistic regression is chosen
-by cross-validation on the training images.
+The linear model is logistic regression on HOG features and colour histograms; its regularization is chosen by
+cross-validation on the training images. Each set is written as a folder of PNGs with train/ and test/, and read as a
+user's folder is. Needs scikit-image (`pip install scikit-image`) and, for fashion, Debian's dataset-fashion-mnist.
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ class Stream:
     """The training part as batches for `model.fit`, on every backend.
 
     Each pass over `dataset` is one epoch: the one that `seek` has chosen last. The incomplete batch at the end of an
-    epoch is dropped, other samples each epoch, or filled up (`complete`). Reading and transforming run in parallel with training.
+    epoch is dropped, other samples each epoch, or filled up (`complete`). Reading and transforming run in parallel with
+    training.
 
     Args:
         read: Takes indices (B,) and returns the arrays of these samples, the first axis being B.

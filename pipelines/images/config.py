@@ -106,8 +106,8 @@ class ImageModelConfig:
 
     Args:
         builder: `convnet` (small and quick), `applications:NAME` (any of keras.applications),
-            `kerashub:PRESET_OR_FOLDER`, or my_module:function that takes (input_shape, classes) and returns a Keras model
-            from raw images 0..255 to logits.
+            `kerashub:PRESET_OR_FOLDER`, or my_module:function that takes (input_shape, classes) and returns a Keras
+            model from raw images 0..255 to logits.
         width: Channels of the first stage of `convnet`.
         depth: Blocks of a stage of `convnet`.
         dropout: Rate before the last layer.
