@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,12 +23,13 @@ class EarlyStopping(keras.callbacks.Callback):
     Beyond Keras's: the best weights come back also when training runs to its last epoch; with a moving average of the
     weights, the averages are what is kept; the state survives a resume (`get_state`, `set_state`); the criteria of
     Prechelt, which ask how much has been lost or how quickly training still learns rather than count epochs; and a
-    smoothed value, for validation scores that jump. Each `fit` begins anew, unless `set_state` was called before it.
+    smoothed value, for validation scores that jump. Epochs without validation (`validation_freq`) are skipped: patience
+    counts epochs with validation. Each `fit` begins anew, unless `set_state` was called before it.
 
     Args:
         monitor: Name of the value to watch, such as `val_accuracy`.
         mode: `min` or `max`: which direction is better.
-        patience: Epochs without an improvement after which training stops; none never stops.
+        patience: Epochs without an improvement after which training stops; None never stops.
         min_delta: Least change that counts as an improvement.
         warmup: First epochs that are not judged at all.
         seconds: Training stops at the end of the epoch in which it has lasted so long.
@@ -35,7 +37,7 @@ class EarlyStopping(keras.callbacks.Callback):
             training progress is, `up` when the error has risen in so many strips in a row: see `generalization_loss`,
             `progress_quotient` and `strips_risen`. They need an error that is not negative; with mode `max` it is
             1 - value.
-        threshold: Alpha of `gl` and `pq`, s of `up`; none takes 5, 2 and 3.
+        threshold: Alpha of `gl` and `pq`, s of `up`; None uses 5, 2 and 3.
         strip: Epochs of a strip, k in the paper.
         smoothing: Momentum of the moving average that is judged in the place of the value, 0 to below 1.
         window: Judge the mean of the last so many values.
@@ -95,6 +97,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.smoothing = smoothing
         self.window = window
         self._resumed = False
+        self._watched = False
         self._begin()
 
     def _begin(self) -> None:
@@ -137,6 +140,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self._resumed = True
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._watched = self._resumed
         if not self._resumed:  # what an earlier `fit` has left may be of another model
             self._begin()
         self._resumed = False
@@ -144,7 +148,9 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         logs = logs or {}
-        if epoch >= self.warmup:
+        if not self._judged(logs):
+            pass  # an epoch without validation: `validation_freq`
+        elif epoch >= self.warmup:
             value = self._smooth(self._value(logs, self.monitor))
             if self._better(value):
                 self.best, self.best_epoch, self.wait = value, epoch, 0
@@ -155,13 +161,13 @@ class EarlyStopping(keras.callbacks.Callback):
                     self._stop(f"{self.monitor} has not improved for {self.wait} epochs")
             if self.criterion != "none":
                 self._judge(value, logs)
-        elif self.monitor not in logs:
-            self._value(logs, self.monitor)
         elapsed = self._elapsed + time.monotonic() - self._start
         if self.seconds is not None and elapsed >= self.seconds:
             self._stop(f"{self.seconds:g} seconds are over")
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        if not self._watched:
+            warnings.warn(f"no epoch had a value {self.monitor!r} to watch: the last weights are kept", stacklevel=2)
         # Keras has by now put the moving averages into the model, if there are any: the best ones replace them.
         if self.best_weights is not None:
             set_weights(self.model, self.best_weights)
@@ -169,6 +175,14 @@ class EarlyStopping(keras.callbacks.Callback):
     def _stop(self, reason: str) -> None:
         self.reason = reason
         self.model.stop_training = True
+
+    def _judged(self, logs: Mapping[str, Any]) -> bool:
+        """Whether this epoch has a value to watch; a wrong name is an error as soon as there was validation."""
+        validated = any(name.startswith("val_") for name in logs)
+        if self.monitor not in logs and (validated or not self.monitor.startswith("val_")):
+            self._value(logs, self.monitor)
+        self._watched |= self.monitor in logs
+        return self.monitor in logs
 
     def _value(self, logs: Mapping[str, Any], name: str) -> float:
         if name not in logs:

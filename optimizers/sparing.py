@@ -1,7 +1,7 @@
 """The optimizers of the registry once more, as they leave biases, norms and other vectors without weight decay.
 
 Keras's `exclude_from_weight_decay` knows variables by their identity, which no saved model keeps: after `load_model`
-they would decay. Here the class says it, which is saved. To load such a model in a new process, import this module.
+they would decay. Here the class says it, which is saved. `import optimizers` registers these classes for loading.
 """
 
 from __future__ import annotations

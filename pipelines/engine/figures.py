@@ -30,8 +30,13 @@ STYLE = {
 CURVES_IN_A_ROW = 3  # more of them are too small to read on a page
 
 
-def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Training against validation for each value, and the learning rate; one point an epoch, in rows."""
+def learning_curves(history: Mapping[str, Sequence[float]], kept: int | None = None) -> Figure:
+    """Training against validation for each value, and the learning rate; one point an epoch, in rows.
+
+    Args:
+        history: Values by name, one an epoch.
+        kept: The epoch, from 1, whose weights were kept: a vertical line.
+    """
     names = [n for n in history if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
     names.sort(key=lambda name: name != "loss")
     panels = names + (["learning_rate"] if "learning_rate" in history else [])
@@ -47,7 +52,14 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
             if f"val_{name}" in history:
                 values = history[f"val_{name}"]
                 axes.plot(epochs, values, color=ORANGE, marker=marker, markersize=3, label="validation")
+            if kept is not None and name != "learning_rate":
+                axes.axvline(kept, color=GREY, linestyle="--", linewidth=1, label=f"kept: epoch {kept}")
+            if f"val_{name}" in history:
                 axes.legend(frameon=False)
+            if name == "learning_rate":
+                highest = max(history[name])
+                if np.ptp(history[name]) < 1e-3 * highest:  # else rounding errors fill the axis
+                    axes.set_ylim(0, 2 * highest)
             axes.set(title=title(name), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
     return figure

@@ -71,14 +71,23 @@ class Phase:
     backbone: bool | None = None
 
 
+FEW_STEPS = 10  # steps of an epoch
+SMALL_BATCH = 8  # samples
+EXPLODED = 10.0  # times the first and the lowest validation loss
+
+
 class History(keras.callbacks.Callback):
-    """The values of each epoch, in memory and in `history.csv`; it survives a resume."""
+    """The values of each epoch, in memory and in `history.csv`; it survives a resume.
+
+    `kept` is the epoch, counted from 1 over all phases, whose weights the model has after training.
+    """
 
     def __init__(self, path: Path, phase: str = "main", rows: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__()
         self.path = path
         self.phase = phase
         self.rows: list[dict[str, Any]] = [dict(row) for row in rows]
+        self.kept: int | None = None
         self._elapsed = 0.0
 
     def get_state(self) -> dict[str, Any]:
@@ -226,6 +235,11 @@ def _fit_phase(
         monitor = _overfit_monitor(config, objective, say)
         callbacks.append(monitor)
         tracked.append(monitor)
+    if stream.steps_per_epoch < FEW_STEPS and stream.batch_size > SMALL_BATCH:
+        say(
+            f"warning: an epoch has only {stream.steps_per_epoch} steps, so the weights are updated rarely; a smaller "
+            "--fit.batch_size or more --fit.epochs trains better"
+        )
     progress = Progress(samples=stream.batch_size)
     callbacks += [history, progress, stopping]
     if config.tensorboard.enabled:
@@ -265,7 +279,37 @@ def _fit_phase(
             progress.close()  # before anything is said about an error
     if stopping.reason is not None and not checkpoint.finished:
         say(f"stopped early: {stopping.reason}")
+    rows = [row for row in history.rows if row["phase"] == phase.name]
+    if stopping.best_epoch is not None:
+        before = next(i for i, row in enumerate(history.rows) if row["phase"] == phase.name)
+        history.kept = before + stopping.best_epoch + 1
+        value = f"{objective.monitor} {stopping.best:.4f}"
+        say(f"kept the weights of epoch {stopping.best_epoch + 1} of {len(rows)} ({value})")
+    for line in complaints(rows, stopping.best_epoch):
+        say(f"warning: {line}")
     return history
+
+
+def complaints(rows: Sequence[Mapping[str, Any]], best: int | None) -> Iterator[str]:
+    """What the course of a phase says about its settings.
+
+    Args:
+        rows: The values of its epochs.
+        best: The epoch that was kept, from 0, or None.
+    """
+    losses = [float(row["val_loss"]) for row in rows if "val_loss" in row]
+    lowest = min(losses, default=0.0)
+    highest = max(losses, default=0.0)
+    if len(losses) > 1 and lowest > 0 and highest > EXPLODED * max(lowest, losses[0]):
+        yield (
+            f"the validation loss rose to {highest:.3g} (lowest {lowest:.3g}): training was unstable; lower "
+            "--optimizer.learning_rate or set --optimizer.clipnorm"
+        )
+    if best == 0 and len(rows) > 2:
+        yield (
+            "the first epoch was the best, so training gained nothing after it: lower --optimizer.learning_rate, or "
+            "check the labels and the validation set"
+        )
 
 
 def _early_stopping(config: TrainConfig, objective: Objective) -> EarlyStopping:
@@ -294,8 +338,23 @@ def _overfit_monitor(config: TrainConfig, objective: Objective, say: Any) -> Ove
         mode=objective.mode if both else "min",
         patience=config.fit.overfit_patience,
         say=lambda line: say(f"note: {line}"),
-        advice="more data or augmentation, regularizer, dropout, a smaller model or early_stopping would help",
+        advice=_advice(config),
     )
+
+
+def _advice(config: TrainConfig) -> str:
+    """What helps against over-fitting and is not in use."""
+    augment, model = getattr(config, "augment", None), getattr(config, "model", None)
+    open_ways = [
+        "more data",
+        "augmentation (--augment.*)" if augment is not None and augment == type(augment)() else "",
+        "a regularizer (--regularizer.name)" if config.regularizer.name == "none" else "",
+        "dropout (--model.dropout)" if getattr(model, "dropout", None) == 0 else "",
+        "a smaller model",
+        "early stopping (--early_stopping.patience)" if not config.early_stopping.patience else "",
+    ]
+    ways = [way for way in open_ways if way]
+    return f"{', '.join(ways[:-1])} or {ways[-1]} would help"
 
 
 def _tensorboard(config: TrainConfig, folder: Path) -> TensorBoard:

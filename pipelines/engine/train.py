@@ -137,14 +137,17 @@ def _finish(
     seconds = sum(row["seconds"] for row in history.rows)
     gap = " The gap is how much worse validation is than training." if "gap" in history.columns() else ""
     curves = report.Figure(
-        "learning_curves", figures.learning_curves(history.columns()), "One point per epoch." + gap,
+        "learning_curves", figures.learning_curves(history.columns(), history.kept), "One point per epoch." + gap,
         "Learning curves of training and validation",
     )  # fmt: skip
     sections = [
         *assessment.sections,
         report.Section("Training", [
             curves,
-            report.Text(f"{len(history.rows)} epochs in {seconds:.1f} s with {model.count_params():,} parameters."),
+            report.Text(
+                f"{len(history.rows)} epochs in {seconds:.1f} s with {model.count_params():,} parameters."
+                + (f" The weights of epoch {history.kept} were kept." if history.kept else "")
+            ),
         ]),
         report.Section("Configuration and environment", [
             report.Details("Configuration", run.config.read_text(encoding="utf-8")),
@@ -167,6 +170,8 @@ def _finish(
         sections=sections,
     )
     metrics = {**assessment.metrics, "training_seconds": round(seconds, 2), "epochs": len(history.rows)}
+    if history.kept:
+        metrics["kept_epoch"] = history.kept
     write_json(run.metrics, metrics)
     table(
         ("test score", "value", ""),

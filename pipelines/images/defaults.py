@@ -108,8 +108,8 @@ def resolve(config: Any, data: ImageData) -> tuple[Any, list[str]]:
     if chosen.photographs and config.model.builder == "convnet":
         lines.append(
             "a pretrained backbone usually classifies photographs better: "
-            "--model.builder applications:EfficientNetV2B0 (downloads its weights once; offline, name them with --model.weights FILE.h5, or a KerasHub folder with "
-            "--model.builder kerashub:FOLDER)"
+            "--model.builder applications:EfficientNetV2B0 (downloads its weights once; offline, name them with "
+            "--model.weights FILE.h5, or a KerasHub folder with --model.builder kerashub:FOLDER)"
         )
     return replace(config, fit=fit, augment=augment, optimizer=optimizer), lines
 
