@@ -25,7 +25,7 @@ class OverfitMonitor(keras.callbacks.Callback):
     Args:
         metric: Name of the value, such as `loss`; on validation it is `val_` and this name.
         mode: `min` or `max`: which direction is better.
-        patience: Epochs without a better validation value after which it speaks.
+        patience: Epochs without a better validation value after which it speaks, if the gap has grown.
         growth: By how much the gap must have grown since, as a fraction of the best validation value.
         say: Called with the line; a warning by default. It is said once for each best value.
         advice: What to do about it.
@@ -103,16 +103,15 @@ class OverfitMonitor(keras.callbacks.Callback):
             self.best, self.best_epoch, self.gap_at_best, self.told = validation, epoch, gap, False
             return
         grown = gap > 0 and gap - self.gap_at_best > self.growth * abs(self.best)
-        if epoch - self.best_epoch < self.patience or self.told:
+        if epoch - self.best_epoch < self.patience or self.told or not grown:
             return
+        self.told = True
         if self.best_epoch == self._first:
-            self.told = True
             self._say(
                 f"val_{self.metric} has not improved since the first epoch ({self.best:.4g}, now {validation:.4g}): "
                 "this is not over-fitting; lower the learning rate, or check the validation set and the labels"
             )
-        elif grown:
-            self.told = True
+        else:
             self._say(
                 f"over-fitting: val_{self.metric} was best in epoch {self.best_epoch + 1} ({self.best:.4g}, now "
                 f"{validation:.4g}), while the gap to training grew from {self.gap_at_best:.4g} to {gap:.4g}; "

@@ -23,7 +23,8 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> It
         if name == "-":
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         elif os.path.isdir(name):  # unlike a Path's methods, these do not mind a name that is too long
-            found = sorted(str(p) for p in Path(name).rglob("*") if p.suffix.lower() in suffixes)
+            below = (p for p in Path(name).rglob("*") if p.suffix.lower() in suffixes)
+            found = sorted(str(p) for p in below if not _hidden(p.relative_to(name)))
             if not found:
                 raise UserError(f"no {what} in the folder {name}")
             yield from found
@@ -34,3 +35,8 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], what: str) -> It
             if not matches:
                 raise UserError(f"input not found: {name}")
             yield from (match for match in matches if Path(match).is_file())
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a path below a folder is or lies in what file managers, notebooks and network drives leave there."""
+    return any(part.startswith(".") or part.lower() in ("__macosx", "@eadir") for part in path.parts)

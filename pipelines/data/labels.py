@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,17 @@ THRESHOLD = 0.5
 def joined(classes: Sequence[str], row: np.ndarray) -> str:
     """The labels of a row (K,) of truth values: a name may hold a comma, and one may be called none."""
     return "|".join(name for name, on in zip(classes, row, strict=True) if on)
+
+
+def alike(names: Sequence[str]) -> Iterator[str]:
+    """A line for each group of class names that differ in case or spaces alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+    for same in groups.values():
+        if len(same) > 1:
+            shown = ", ".join(map(repr, same))
+            yield f"the classes {shown} differ in case or spaces alone: rename them if they are meant to be one class"
 
 
 def natural(name: str) -> tuple[Any, ...]:

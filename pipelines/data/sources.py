@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipelines.core.functions import call, import_function, is_function_name
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
          "test": "test", "testing": "test"}  # fmt: skip
 SPLIT_COLUMNS = ("split", "part", "set", "subset")
+HIDDEN = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")
 SEVERAL = 5  # broken samples that an error names
 
 SplitT = TypeVar("SplitT")
@@ -142,9 +144,24 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))
 
 
-def files_below(folder: Path, extensions: set[str]) -> tuple[list[Path], int]:
-    """The files of these kinds in it and below, and how many others there are that are not hidden."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p))
+def files_below(folder: Path, extensions: set[str], notes: list[str] | None = None) -> tuple[list[Path], int]:
+    """The files of these kinds in it and below, and how many others there are that are not hidden.
+
+    Links to folders are followed, but no folder is read twice: `notes` gets a line about each that would be.
+    """
+    files: list[Path] = []
+    seen: set[str] = set()
+    for base, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen:
+            folders.clear()
+            if notes is not None:
+                notes.append(f"{base} leads to a folder that was read already: skipped")
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _hidden(Path(name)))
+        files += [Path(base, name) for name in names if not _hidden(Path(name))]
+    files = sorted(path for path in files if path.is_file())
     found = [p for p in files if p.suffix.lower() in extensions]
     return found, len(files) - len(found)
 
@@ -167,7 +184,8 @@ def no_class_folders(folder: Path, extensions: set[str], what: str, example: str
 
 
 def _hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    """What file managers, notebooks and network drives leave beside the data."""
+    return path.name.startswith(".") or path.name.lower() in HIDDEN
 
 
 def choose(columns: Sequence[str], chosen: str | None, usual: Sequence[str], option: str, path: Path) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipelines.data import summary as summaries
-from pipelines.data.labels import natural
+from pipelines.data.labels import alike, natural
 from pipelines.images.config import ImageDataConfig
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def load_images(
     number = {name: i for i, name in enumerate(classes)}
     sources.check_classes(raw, classes, config.source, "images")
     labels = {name: np.array([number[str(x)] for x in split.labels], np.int64) for name, split in raw.splits.items()}
-    notes = list(raw.notes)
+    notes = [*raw.notes, *alike(classes)]
     index = _split(raw, labels, kept.hashes, config, seed, notes)
     splits: dict[str, ImageSplit] = {}
     for split, (origin, chosen) in index.items():

@@ -295,7 +295,7 @@ def _class_folders(folder: Path, root: Path, raw: Raw) -> RawSplit:
     images: list[Path] = []
     labels: list[str] = []
     for sub in sources.subfolders(folder):
-        found, others = sources.files_below(sub, EXTENSIONS)
+        found, others = sources.files_below(sub, EXTENSIONS, raw.notes)
         raw.notes += sources.class_notes(sub.relative_to(root).as_posix(), "images", len(found), others)
         images += found
         labels += [sub.name] * len(found)
