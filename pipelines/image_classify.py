@@ -93,10 +93,10 @@ def phases(config: Config) -> list[Any]:
     from pipelines.engine.fit import Phase
 
     if not config.model.pretrained or not config.model.head_epochs:
-        return [Phase("main", config.fit.epochs, backbone=True if config.model.pretrained else None)]
+        return [Phase("main", int(config.fit.epochs), backbone=True if config.model.pretrained else None)]
     return [
         Phase("head", config.model.head_epochs, backbone=False),
-        Phase("all", config.fit.epochs, config.model.finetune_rate, backbone=True),
+        Phase("all", int(config.fit.epochs), config.model.finetune_rate, backbone=True),
     ]
 
 
@@ -128,7 +128,7 @@ def batches(config: Config, data: ImageData) -> tuple[Any, Any]:
         reader(data.train, True),
         signature,
         len(data.train.labels),
-        batch_size=config.fit.batch_size,
+        batch_size=int(config.fit.batch_size),
         seed=config.run.seed,
         probabilities=draw_probabilities(data.train.labels, classes) if oversample else None,
         transform=lambda x, y, w, seed: augment_batch(x, y, w, seed, config.augment),

@@ -26,16 +26,17 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
 
     from pipelines.images.randaugment import rand_augment
 
+    crop, zoom, colour = (float(value) for value in (config.crop, config.zoom, config.colour))  # no longer `auto`
     draw = Draws(seed, tf.shape(images)[0])
     if config.flip:
         images = tf.where(draw.uniform(1, 1, 1) < 0.5, images[:, :, ::-1], images)
-    if config.crop:
-        images = pad_and_crop(images, config.crop, draw)
+    if crop:
+        images = pad_and_crop(images, int(crop), draw)
     images = tf.cast(images, tf.float32)
-    if config.zoom < 1:
-        images = random_zoom(images, config.zoom, draw)
-    if config.colour:
-        images = vary_colours(images, config.colour, draw)
+    if zoom < 1:
+        images = random_zoom(images, zoom, draw)
+    if colour:
+        images = vary_colours(images, colour, draw)
     if config.randaugment:
         images = rand_augment(images, config.randaugment, config.magnitude, draw)
     if config.mixup or config.cutmix:

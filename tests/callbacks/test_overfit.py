@@ -89,5 +89,5 @@ def test_bad_arguments_and_missing_values():
         OverfitMonitor(patience=0)
     with pytest.raises(ValueError, match="growth"):
         OverfitMonitor(growth=-1)
-    with pytest.raises(ValueError, match=r"no value 'val_loss'.*available are loss"):
-        OverfitMonitor().on_epoch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match=r"no value 'val_loss'.*available are loss, val_mae"):
+        OverfitMonitor().on_epoch_end(0, {"loss": 1.0, "val_mae": 1.0})
