@@ -86,7 +86,7 @@ def assess(data: PairData, decoder: Decoder, *, seed: int, resamples: int) -> As
 
 
 def _hundred(value: Estimate) -> str:
-    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
 
 
 def _scores(
@@ -104,7 +104,7 @@ def _scores(
         rows.append((name, f"{value['bleu']:.2f}", f"{value['chrf']:.2f}", f"{value['exact_match']:.4f}"))
     caption = (
         f"BLEU and chrF by sacreBLEU (0 to 100): {scores.signatures['bleu']}; {scores.signatures['chrf']}. "
-        f"In brackets 95% intervals of the bootstrap."
+        "In parentheses 95% intervals of the bootstrap."
     )
     return Table(("", "BLEU", "chrF", "exact match"), rows, caption)
 
