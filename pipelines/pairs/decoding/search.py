@@ -67,10 +67,10 @@ def searcher(
         finished hypotheses, best first: pieces int32 (B, K, T) ended by `end` and padded with 0, scores float32 (B, K),
         `NONE` where there is no hypothesis, and whether the guard against repetitions changed it, (B, K).
     """
-    begin, pad = getattr(model, "begin", BEGIN), getattr(model, "pad", PAD)
+    begin = getattr(model, "begin", BEGIN)
 
     def run(source: Any, limits: Any) -> Any:
-        stepper = _cached(model, source, options.beam, length) if cached else _whole(model, source, begin, pad)
+        stepper = _cached(model, source, options.beam, length) if cached else _whole(model, source, options.beam, begin)
         return _search(*stepper, limits, options, length, begin)
 
     compiled = compile_for(model, run)
@@ -125,14 +125,21 @@ def _cached(model: Translator, source: Any, beam: int, length: int) -> tuple[Any
     return step, start, lambda kept, rows: [ops.take(x, rows, axis=0) for x in kept]
 
 
-def _whole(model: Any, source: Any, begin: int, pad: int) -> tuple[Any, list[Any], Any]:
-    """The same without anything kept: the whole model runs over all pieces at each step."""
+def _whole(model: Any, source: Any, beam: int, begin: int) -> tuple[Any, list[Any], Any]:
+    """The same without anything kept: the decoder, or a model of another kind, runs over all places at each step."""
+    sources = ops.repeat(source, beam, axis=0)
+    if isinstance(model, Translator):
+        states, mask = model.encode(sources)
+        memories = model.memories(states)
 
     def step(history: Any, last: Any, position: Any, kept: list[Any]) -> tuple[Any, list[Any]]:
-        beam, length = history.shape[1], history.shape[2]
+        length = history.shape[2]
         written = ops.reshape(history, (-1, length))
         target = ops.concatenate([ops.full_like(written[:, :1], begin), written[:, :-1]], axis=1)
-        logits = model([ops.repeat(source, beam, axis=0), target], training=False)
+        if isinstance(model, Translator):
+            logits, _ = model.decode(target, memories, mask)
+        else:
+            logits = model([sources, target], training=False)
         at = ops.equal(ops.arange(length), position)
         return ops.sum(ops.where(at[None, :, None], ops.cast(logits, "float32"), 0.0), axis=1), kept
 
