@@ -45,14 +45,17 @@ def assess(data: SegmentSplits, model: keras.Model, *, seed: int, resamples: int
     order = np.argsort(np.nan_to_num(result.images, nan=1.0), kind="stable")
     sections = [
         _scores(result),
-        Section("Errors", _errors(data, model, result, order)),
+        Section("Errors", _errors(data, model, result, order, collected.confusions)),
         _calibration(result, before),
         about(data.summary, data.classes, "class", "Pixels by class and split."),
     ]
     predictions = [
-        {"sample": names[i], "mean_iou": _rounded(result.images[i]), "boundary_f1": _rounded(collected.boundary[i])}
+        {
+            "sample": names[i], "mean_iou": _rounded(result.images[i]), "boundary_f1": _rounded(collected.boundary[i]),
+            "largest_error": reason(collected.confusions[i], data.classes),
+        }
         for i in range(len(names))
-    ]
+    ]  # fmt: skip
     headline = [
         Headline(title(name), f"{e.value:.4f}", f"95 % interval {e.range}")
         for name, e in result.metrics.items() if name in HEADLINE
@@ -102,7 +105,23 @@ def _scores(result: Segmentation) -> Section:
     ])  # fmt: skip
 
 
-def _errors(data: SegmentSplits, model: keras.Model, result: Segmentation, order: np.ndarray) -> list[Any]:
+def reason(confusion: np.ndarray, classes: Sequence[str]) -> str:
+    """The most frequent error in an image, from its confusion matrix (K, K), with its part of the scored pixels."""
+    wrong = confusion * (1 - np.eye(len(classes), dtype=int))
+    if not wrong.any():
+        return "no wrong pixel"
+    true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    number = wrong[true, predicted]
+    found = confusion[true, true]
+    what = f"{classes[true]} is missed" if not found else f"{classes[predicted]} in the place of {classes[true]}"
+    if not found and predicted != 0:
+        what = f"{classes[true]} is taken for {classes[predicted]}"
+    return f"{what} ({number:,} pixels, {number / confusion.sum():.1%})"
+
+
+def _errors(
+    data: SegmentSplits, model: keras.Model, result: Segmentation, order: np.ndarray, confusions: Sequence[np.ndarray]
+) -> list[Any]:
     share = result.confusion / np.maximum(result.confusion.sum(1, keepdims=True), 1)
     matrix = np.rint(1000 * share).astype(int)
     blocks: list[Any] = [
@@ -120,8 +139,11 @@ def _errors(data: SegmentSplits, model: keras.Model, result: Segmentation, order
         captions = [f"{data.test.names[i]}\nIoU {result.images[i]:.3f}" for i in chosen]
         text = f"{caption} From left to right: image, true mask, predicted mask, wrong pixels (red)."
         blocks.append(Figure(name, gallery(rows, captions, result.classes), text, f"Gallery: {caption}"))
-    reasons = [(data.test.names[i], f"{result.images[i]:.4f}") for i in order[:50]]
-    blocks.append(Table(("image", "mean IoU"), reasons, "The images with the lowest IoU; predictions.csv has all."))
+    reasons = [
+        (data.test.names[i], f"{result.images[i]:.4f}", reason(confusions[i], result.classes)) for i in order[:50]
+    ]
+    caption = "The images with the lowest IoU, with the largest error in each; predictions.csv has all."
+    blocks.append(Table(("image", "mean IoU", "largest error"), reasons, caption))
     return blocks
 
 

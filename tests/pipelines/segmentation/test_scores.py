@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from pipelines.segmentation.losses import IGNORED
+from pipelines.segmentation.report import reason
 from pipelines.segmentation.scores import Collected, boundary_f1
 
 DRAW = np.random.default_rng(1)
@@ -56,3 +57,13 @@ def test_boundaries_within_the_reach_are_right():
     assert boundary_f1(truth, moved, 2) == 1  # by one pixel
     far = np.roll(truth, 6, 1)
     assert boundary_f1(truth, far, 2) < 0.6
+
+
+def test_the_largest_error_of_an_image_is_named():
+    matrix = np.array([[80, 0, 3], [0, 10, 0], [1, 6, 0]])
+    assert reason(matrix, ["background", "cat", "dog"]) == "dog is taken for cat (6 pixels, 6.0%)"
+    assert reason(np.diag([5, 5, 0]), ["background", "cat", "dog"]) == "no wrong pixel"
+    assert reason(np.array([[9, 0], [1, 0]]), ["background", "cat"]) == "cat is missed (1 pixels, 10.0%)"
+    assert (
+        reason(np.array([[8, 0], [1, 1]]), ["background", "cat"]) == "background in the place of cat (1 pixels, 10.0%)"
+    )
