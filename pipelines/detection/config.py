@@ -53,7 +53,7 @@ class DetectionAugmentConfig:
     """Random changes of the training images; the boxes move with them.
 
     Args:
-        flip: Mirror left and right.
+        flip: Mirror left and right; not for text and digits.
         turns: Turn by a random number of quarter turns, for images without an up and down, such as aerial images.
         scale: Enlarge or shrink by a factor between 1 - scale and 1 + scale.
         shift: Move by up to this fraction of the size.
@@ -62,7 +62,7 @@ class DetectionAugmentConfig:
         plain_epochs: Fraction of the epochs, at the end, without mosaic.
     """
 
-    flip: bool = True
+    flip: bool = False
     turns: bool = False
     scale: float = 0.2
     shift: float = 0.1
