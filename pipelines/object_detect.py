@@ -32,11 +32,13 @@ class Config(TrainConfig):
     """Options of object_detect; the defaults suit the embedded scenes."""
 
     data: DetectionDataConfig = field(default_factory=DetectionDataConfig)
-    augment: DetectionAugmentConfig = field(default_factory=DetectionAugmentConfig)
+    augment: DetectionAugmentConfig = field(
+        default_factory=lambda: DetectionAugmentConfig(scale=0.1, shift=0.05, colour=0.1, mosaic=0.0)
+    )
     model: DetectionModelConfig = field(default_factory=DetectionModelConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("conv-muon", 0.008, weight_decay=0.01))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(warmup=0.15))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=16, ema=0.98))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=8, ema=0.98))
 
 
 def load_data(config: Config) -> DetectionSplits:

@@ -38,7 +38,7 @@ class DetectionDataConfig:
     max_broken: int = 10
     memory_gib: float = 2.0
     limit: int | None = None
-    scenes: int = 1500
+    scenes: int = 1200
 
     def __post_init__(self) -> None:
         check_data(self)

@@ -68,7 +68,8 @@ def convert(source: str, target: Path, kind: str, *, images: str | None = None, 
         say(f"and {len(raw.problems) - 20} more")
     number = sum(map(len, raw.splits.values()))
     boxes = sum(len(item.boxes) for items in raw.splits.values() for item in items)
-    say(f"{number:,} images with {boxes:,} boxes of {len(classes)} classes: {target}")
+    many = "class" if len(classes) == 1 else "classes"
+    say(f"{number:,} images with {boxes:,} boxes of {len(classes)} {many}: {target}")
 
 
 def _copy(splits: dict[str, Any], target: Path, kind: str) -> None:

@@ -164,6 +164,7 @@ def load_detection(config: DetectionDataConfig, *, seed: int, progress: Step | N
         UserError: The source cannot be used.
     """
     raw = detection_sources.load(config, config.source, seed)
+    _check_broken(raw, config)
     found = {label for items in raw.splits.values() for item in items for label in item.labels}
     classes = raw.classes or tuple(sorted(found, key=natural))
     if raw.classes:
