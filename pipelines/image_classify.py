@@ -1,4 +1,4 @@
-"""Which class does an image show?
+"""Image classification: which class does an image show?
 
     python -m pipelines.image_classify                              # 8x8 scans of digits, no network
     python -m pipelines.image_classify --config configs/fashion_mnist.yaml
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # jsonargparse imports what stands under TYPE_CHECKING beside a configuration: keras must not, or --help is slow.
 EVALUATION_BATCH = 256
 EXPLAINED = 6
+AUGMENTED = 16
 
 
 @dataclass
@@ -175,10 +176,31 @@ def assess(config: Config, data: ImageData, model: Any) -> Any:
         figure = figures.gallery(split.images.read(chosen), texts, right)
         return report.Figure(name, figure, caption, f"Gallery: {caption}")
 
-    return classification.assess(
+    assessment = classification.assess(
         split.labels, probabilities, data.classes, split.images.names, data.summary, show,
         seed=config.run.seed, resamples=config.run.resamples, temperature=applied(model),
     )  # fmt: skip
+    if data.train is not data.test:  # another source has a test set only
+        assessment.sections.append(augmented(resolve(config, data)[0], data))
+    return assessment
+
+
+def augmented(config: Config, data: ImageData) -> Any:
+    """A section of the report with training images as the network sees them."""
+    import numpy as np
+
+    from pipelines.engine import figures, report
+    from pipelines.images.augment import augmented_examples
+    from pipelines.images.defaults import describe
+
+    chosen = np.random.default_rng(config.run.seed).permutation(len(data.train.labels))[:AUGMENTED]
+    labels = [data.classes[k] for k in data.train.labels[chosen]]
+    images = augmented_examples(data.train.images.read(chosen), config.augment, config.run.seed)
+    caption = f"Training images as the network sees them. Augmentation: {describe(config.augment)}."
+    figure = figures.gallery(images, labels)
+    return report.Section("Augmented training images", [
+        report.Figure("augmented_images", figure, caption, "Gallery of augmented training images with their labels")
+    ])  # fmt: skip
 
 
 def inputs(spec: dict[str, Any], arguments: Sequence[str]) -> list[str]:
@@ -195,7 +217,7 @@ def example(spec: dict[str, Any], generator: Any) -> Any:
 
 
 def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """A row for each image: the most probable class, its probability, and that of each class."""
+    """A row for each image: the predicted class, its confidence, and the probability of each class."""
     from pipelines.images.predict import predict_raw
 
     for source, probabilities in predict_raw(model, spec, inputs, EVALUATION_BATCH):
@@ -204,8 +226,8 @@ def predict(model: Any, spec: dict[str, Any], inputs: Iterable[Any]) -> Iterator
             continue
         best = int(probabilities.argmax())
         confidence = round(float(probabilities[best]), 6)
-        shares = {f"p_{name}": round(float(p), 6) for name, p in zip(spec["classes"], probabilities, strict=True)}
-        yield {"input": str(source), "label": spec["classes"][best], "confidence": confidence, **shares}
+        by_class = {f"p_{name}": round(float(p), 6) for name, p in zip(spec["classes"], probabilities, strict=True)}
+        yield {"input": str(source), "label": spec["classes"][best], "confidence": confidence, **by_class}
 
 
 def columns(spec: dict[str, Any]) -> list[str]:
@@ -229,11 +251,12 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
         "integrated gradients": integrated_gradients(model, images, predicted),
     }
     caption = (
-        "Where the evidence for the predicted class lies: the brighter in Grad-CAM, the more; in integrated gradients "
-        "blue pixels speak for the class, red ones against it."
+        "What the predicted class depends on: bright regions of Grad-CAM raise its score most; in integrated "
+        "gradients, blue pixels raise it and red pixels lower it. A flat Grad-CAM singles out no region: the score then "
+        "depends on the whole image, or no region raises it."
     )
     drawn = figures.explanations(images, maps, captions)
-    return [report.Figure("explanations", drawn, caption, "Images with the evidence for their class")]
+    return [report.Figure("explanations", drawn, caption, "Images with saliency maps of their predicted class")]
 
 
 def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) -> tuple[Any, list[str]]:
@@ -246,7 +269,7 @@ def explained(config: Config, spec: dict[str, Any], arguments: Sequence[str]) ->
     if not arguments:
         split = load_data(config).test
         present, first = np.unique(split.labels, return_index=True)
-        return split.images.read(first[:EXPLAINED]), [f"is {spec['classes'][k]}" for k in present[:EXPLAINED]]
+        return split.images.read(first[:EXPLAINED]), [f"true: {spec['classes'][k]}" for k in present[:EXPLAINED]]
     image = ImageSpec(**spec["image"])
     images, names = [], []
     for file in inputs(spec, arguments):

@@ -27,6 +27,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 110,
 }
+FLAT = 0.02  # range of a saliency map, as a fraction of its largest value, up to which it singles out nothing
 CURVES_IN_A_ROW = 3  # more of them are too small to read on a page
 
 
@@ -199,7 +200,8 @@ def explanations(images: np.ndarray, maps: Mapping[str, np.ndarray], captions: S
                 colours = "RdBu" if signed else "inferno"  # blue speaks for it, as in texts and bars
                 low = -top if signed else 0
                 axes[row][column].imshow(values[row], cmap=colours, vmin=low, vmax=top, alpha=0.65)
-                axes[row][column].set_title(name, fontsize=8)
+                flat = np.ptp(values[row]) <= FLAT * top
+                axes[row][column].set_title(f"{name}: flat" if flat else name, fontsize=8)
     return figure
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.images.config import AugmentConfig
 from pipelines.images.draws import Draws
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: AugmentConfig) -> tuple[Any, Any, Any]:
@@ -44,6 +47,15 @@ def augment_batch(images: Any, labels: Any, weights: Any, seed: Any, config: Aug
     if config.erase:
         images = erase(images, config.erase, draw)
     return images, labels, weights
+
+
+def augmented_examples(images: np.ndarray, config: AugmentConfig, seed: int) -> np.ndarray:
+    """Images uint8 (N, H, W, C) after augmentation, uint8, for a figure."""
+    import numpy as np
+
+    labels, weights = np.zeros((len(images), 1), np.float32), np.ones(len(images), np.float32)
+    changed, _, _ = augment_batch(images, labels, weights, np.array([seed, 0], np.int32), config)
+    return np.clip(np.rint(np.asarray(changed)), 0, 255).astype(np.uint8)
 
 
 def pad_and_crop(images: Any, pixels: int, draw: Draws) -> Any:

@@ -15,7 +15,7 @@ def last_feature_map(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Splits a functional model after its last (B, h, w, C) activation.
 
     Returns:
-        The part up to it and the part from it to the outputs.
+        The model up to it, and the model from it to the outputs.
 
     Raises:
         ValueError: There is no such activation, or the model cannot be split there.
@@ -34,7 +34,7 @@ def last_feature_map(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Where the evidence for a class lies, by the last feature map.
+    """Grad-CAM: which regions of the last feature map raise the score of a class.
 
     Args:
         model: From images to logits.
@@ -60,7 +60,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.
 def integrated_gradients(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, *, steps: int = 32, baseline: float = 0.0
 ) -> np.ndarray:
-    """How much each pixel adds to the logit of a class, compared with an image of one grey value.
+    """How much each pixel adds to the logit of a class, relative to a baseline image of one grey value.
 
     The sum over a map is the difference of the logits between the image and the baseline, up to the error of the
     midpoint rule.
@@ -69,8 +69,8 @@ def integrated_gradients(
         model: From images to logits.
         images: (N, H, W, C), 0..255.
         classes: (N,) the class to explain for each.
-        steps: Points on the way from the baseline.
-        baseline: Its grey value, 0..255.
+        steps: Points on the path from the baseline.
+        baseline: Grey value of the baseline, 0..255.
 
     Returns:
         (N, H, W) float64, signed, summed over the channels.

@@ -135,3 +135,23 @@ def test_zoom_keeps_at_least_its_share_of_the_area():
 def test_bad_options(option):
     with pytest.raises(ValueError, match=rf"augment\.{option}"):
         AugmentConfig(**{option: -1})
+
+
+def test_examples_for_the_report_are_what_the_network_sees():
+    from pipelines.images.augment import augmented_examples
+
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(augmented_examples(images, AugmentConfig(), 0), images)
+    flipped = augmented_examples(images, AugmentConfig(flip=True), 0)
+    both = [np.array_equal(a, b) or np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, images, strict=True)]
+    assert all(both)
+
+
+def test_colours_vary_within_their_strength():
+    images = np.full((16, 4, 4, 3), 100, np.uint8)
+    from pipelines.images.augment import augmented_examples
+
+    changed = augmented_examples(images, AugmentConfig(colour=0.2), 3)
+    assert len(np.unique(changed)) > 4
+    assert changed.min() >= 79
+    assert changed.max() <= 121
