@@ -252,8 +252,8 @@ def explain(config: Config, model: Any, spec: dict[str, Any], arguments: Sequenc
     }
     caption = (
         "What the predicted class depends on: bright regions of Grad-CAM raise its score most; in integrated "
-        "gradients, blue pixels raise it and red pixels lower it. A flat Grad-CAM singles out no region: the score then "
-        "depends on the whole image, or no region raises it."
+        "gradients, blue pixels raise it and red pixels lower it. A flat Grad-CAM singles out no region: the score "
+        "then depends on the whole image, or no region raises it."
     )
     drawn = figures.explanations(images, maps, captions)
     return [report.Figure("explanations", drawn, caption, "Images with saliency maps of their predicted class")]
