@@ -163,12 +163,14 @@ def spec(config: Config, data: TextParts) -> dict[str, Any]:
 
 
 def assess(config: Config, data: TextParts, model: Any) -> Any:
+    from pipelines.core.console import say
     from pipelines.engine import report
     from pipelines.engine.calibration import applied
     from pipelines.engine.classes import classification, multilabel
     from pipelines.texts import report as text_report
     from pipelines.texts.predict import logits_of, probabilities
 
+    say("report: predicting the test set")
     part, options = data.test, {"seed": config.run.seed, "resamples": config.run.resamples}
     scored: dict[str, Any] = {**options, "temperature": applied(model)}
     chances = probabilities(logits_of(model, data.reader, part.texts), data.several)
@@ -186,9 +188,11 @@ def assess(config: Config, data: TextParts, model: Any) -> Any:
     blocks, result.tables[text_report.SIMILAR_FILE] = text_report.near_duplicates(data)
     result.sections[-1].blocks.extend(blocks)
     if config.model.baselines and data.train is not data.test:
-        own = config.model.builder
-        result.sections.insert(1, text_report.baselines(data, chances, own, **options))
-        section, result.tables[text_report.ISSUES_FILE] = text_report.suspicious(data, chances)
+        say("report: training simple models to compare with")
+        section, features = text_report.baselines(data, chances, config.model.builder, **options)
+        result.sections.insert(1, section)
+        say("report: checking the labels")
+        section, result.tables[text_report.ISSUES_FILE] = text_report.suspicious(data, chances, features)
         result.sections.append(section)
     return result
 

@@ -30,7 +30,7 @@ class TextDataConfig:
     """
 
     source: str = "sample"
-    val_fraction: float = 0.15
+    val_fraction: float = 0.1
     test_fraction: float = 0.15
     text_column: str | None = None
     label_column: str | None = None

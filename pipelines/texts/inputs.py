@@ -20,6 +20,7 @@ MIX, BITS = np.uint64(2654435761), np.uint64(2**32)  # Knuth's multiplicative ha
 CHARACTERS = np.uint64(2**31)  # the bit of n-grams of characters
 COUNT, MOST_COUNTED = 2**24, 128  # an entry of a row is the number of an n-gram, plus COUNT for each repetition
 SPACES = np.array([i for i in range(0x3001) if chr(i).isspace()], np.uint64)
+NOWHERE = np.zeros((0, 2), np.int64)
 _WORD = re.compile(WORD)
 
 
@@ -213,6 +214,8 @@ class NgramInput:
             if places:
                 first, last = found[: len(run)], found[size - 1 :]
                 at.append(np.array([(a.start(), b.end()) for a, b in zip(first, last, strict=True)]).reshape(-1, 2))
+        if not self.high:
+            return np.concatenate(hashes).astype(np.uint32), np.concatenate(at).astype(np.int64) if places else NOWHERE
         points = np.frombuffer(f" {lower} ".encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
         space = np.isin(points, SPACES)
         kept = np.flatnonzero(~(space & np.concatenate([[False], space[:-1]])))
@@ -232,8 +235,7 @@ class NgramInput:
             hashes.append(hashed)
             if places:
                 at.append(np.column_stack([kept[begins] - 1, kept[begins + size - 1]]).clip(0, len(text)))
-        everywhere = np.concatenate(at).astype(np.int64) if places else np.zeros((0, 2), np.int64)
-        return np.concatenate(hashes).astype(np.uint32), everywhere
+        return np.concatenate(hashes).astype(np.uint32), np.concatenate(at).astype(np.int64) if places else NOWHERE
 
     def to_json(self) -> dict[str, Any]:
         names = ("words", "low", "high", "length", "overlap", "weighted")

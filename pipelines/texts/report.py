@@ -1,4 +1,4 @@
-"""What a report says about texts: words in colour, baselines, near-duplicates, suspicious labels."""
+"""Report sections on texts: coloured words, baselines, near-duplicates, suspicious labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN, CELL = 600, 200
 SUSPECTS, SIMILAR = 20, 20
 # So many training texts are cross-validated for suspicious labels.
-MOST_CHECKED, FOLDS = 20_000, 5
+MOST_CHECKED, FOLDS = 10_000, 3
 SIMILAR_FILE, ISSUES_FILE = "near_duplicates.csv", "label_issues.csv"
 STEPS = 16
 
@@ -33,12 +33,12 @@ def cut(text: str, limit: int) -> str:
 
 
 def words_of(text: str, scores: np.ndarray) -> list[tuple[int, int, float]]:
-    """The words of a text with what their characters score."""
+    """The words of a text with the sum of the scores of their characters."""
     return [(*match.span(), float(scores[slice(*match.span())].sum())) for match in re.finditer(WORD, text)]
 
 
 def coloured(text: str, words: Sequence[tuple[int, int, float]], labels: Mapping[int, str] | None = None) -> list[Mark]:
-    """Words in blue that speak for something, and in orange that speak against it, the stronger the deeper.
+    """Words in blue that add to a score, and in orange that lower it; the deeper the colour, the more.
 
     Args:
         text: The text.
@@ -66,7 +66,7 @@ def explained(
 ) -> Marked:  # fmt: skip
     """Texts with their words coloured by what they add to the logit of a class.
 
-    A model of the user's without an embedding layer has its texts shown without colours.
+    The texts of a user's model without an embedding layer are shown without colours.
     """
     shown = [cut(text, limit) for text in texts]
     try:
@@ -77,30 +77,39 @@ def explained(
     return Marked([(lead.replace("\n", ", "), row) for lead, row in zip(leads, marks, strict=True)], caption)
 
 
-def baselines(data: TextParts, probabilities: np.ndarray, own: str, seed: int, resamples: int) -> Section:
-    """The model beside simple ones on the same test part, with the difference of each to the model."""
-    generator = np.random.default_rng(seed)
-    answers = [text_baselines.tfidf(data, generator)]
-    if own != "ngrams":
-        answers.insert(0, text_baselines.ngrams(data, generator))
+def baselines(data: TextParts, probabilities: np.ndarray, own: str, seed: int, resamples: int) -> tuple[Section, Any]:
+    """The model beside simple ones on the same test set, with the difference of each from the model.
 
-    def right(chances: np.ndarray) -> np.ndarray:
+    Returns:
+        A section for the report, and the features of the training texts that `suspicious` reads.
+    """
+    chosen = text_baselines.some(len(data.train.texts))
+    linear, features = text_baselines.tfidf(data, chosen)
+    answers = [linear]
+    if own != "ngrams":
+        answers.insert(0, text_baselines.ngrams(data, chosen))
+
+    def right(of: np.ndarray) -> np.ndarray:
         if data.several:
-            return (chances > 0.5) == (data.test.labels > 0)
-        return (chances.argmax(1) == data.test.labels)[:, None]
+            return (of > 0.5) == (data.test.labels > 0)
+        return (of.argmax(1) == data.test.labels)[:, None]
 
     ours = right(probabilities).mean(1)
-    majority = text_baselines.Baseline("always the most frequent", _frequent(data), 0.0)
+    majority = text_baselines.Baseline("majority class", _frequent(data), 0.0)
     rows = [("this model", f"{ours.mean():.4f}", "", "")]
     for answer in (*answers, majority):
         theirs = right(answer.probabilities).mean(1)
         gap = ours - theirs
         difference = bootstrap(_mean_of(gap), len(gap), seed=seed, resamples=resamples)
         rows.append((answer.name, f"{theirs.mean():.4f}", _signed(difference), f"{answer.seconds:.1f}"))
-    what = "labels decided rightly" if data.several else "accuracy"
-    caption = f"On the same test part ({what}); the interval of the difference is bootstrapped from pairs."
-    columns = ("model", what, "this model's lead, 95 % interval", "training, s")
-    return Section("Baselines", [Table(columns, rows, caption)])
+    what = "label accuracy" if data.several else "accuracy"
+    caption = (
+        f"On the same test set; the interval of the difference is from a paired bootstrap over {len(ours):,} texts."
+    )
+    if len(chosen) < len(data.train.texts):
+        caption += f" The simple models were trained on {len(chosen):,} of {len(data.train.texts):,} training texts."
+    columns = ("model", what, "this model minus the other, 95 % interval", "training, s")
+    return Section("Baselines", [Table(columns, rows, caption)]), features
 
 
 def _mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -120,58 +129,62 @@ def _signed(estimate: Estimate) -> str:
 
 
 def near_duplicates(data: TextParts) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Texts of one part that are almost the same as texts of another: for the report, and all of them as rows."""
+    """Texts that are almost the same as texts of another split: blocks for the report, and all of them as rows."""
     if not data.similar:
-        return [Text("No text is nearly the same as one in another part.")], []
-    parts = data.parts()
+        return [Text("No text is almost the same as a text of another split.")], []
+    splits = data.parts()
     pairs = sorted(data.similar, key=lambda pair: -pair[-1])
     found = [
         {
             "similarity": f"{similarity:.2f}",
-            "part": first,
-            "sample": parts[first].names[i],
-            "text": cut(parts[first].texts[i], CELL),
-            "part_2": second,
-            "sample_2": parts[second].names[j],
-            "text_2": cut(parts[second].texts[j], CELL),
+            "split": first,
+            "sample": splits[first].names[i],
+            "text": cut(splits[first].texts[i], CELL),
+            "split_2": second,
+            "sample_2": splits[second].names[j],
+            "text_2": cut(splits[second].texts[j], CELL),
         }
         for first, i, second, j, similarity in pairs
     ]
-    touched = len({j for _, _, part, j, _ in data.similar if part == "test"}
-                  | {i for part, i, _, _, _ in data.similar if part == "test"})  # fmt: skip
+    touched = len({j for _, _, split, j, _ in data.similar if split == "test"}
+                  | {i for split, i, _, _, _ in data.similar if split == "test"})  # fmt: skip
     caption = (
-        f"{len(data.similar)} pairs of texts in different parts share most of their word triples; {touched} of "
-        f"{len(data.test.texts):,} test texts are among them, and scores on these may be too good. All are in "
-        f"{SIMILAR_FILE} of the run."
+        f"{len(data.similar)} pairs of texts in different splits share most of their word triples. {touched} of "
+        f"{len(data.test.texts):,} test texts are among them; scores on these may be too good. All pairs are in "
+        f"{SIMILAR_FILE} of the run directory."
     )
-    columns = ("similarity", "part", "sample", "text", "part", "sample", "text")
+    columns = ("similarity", "split", "sample", "text", "split", "sample", "text")
     return [Table(columns, [tuple(row.values()) for row in found[:SIMILAR]], caption)], found
 
 
-def suspicious(data: TextParts, probabilities: np.ndarray) -> tuple[Section, list[dict[str, Any]]]:
-    """Labels that are probably wrong, in training by cross-validation of a linear model, in the test by the model.
+def suspicious(data: TextParts, probabilities: np.ndarray, features: Any) -> tuple[Section, list[dict[str, Any]]]:
+    """Labels that are probably wrong: of training texts by a cross-validated linear model, of test texts by the model.
 
     Args:
         data: The texts.
-        probabilities: The model's on the test part, (N, K).
+        probabilities: Those of the model on the test set, (N, K).
+        features: Those of the training texts that `baselines` used.
 
     Returns:
-        A section for the report, and all of them as rows.
+        A section for the report, and all suspicious labels as rows.
     """
-    texts, labels = data.train.texts, data.train.labels
-    chosen = np.arange(len(texts))
-    if len(texts) > MOST_CHECKED:
-        chosen = np.sort(np.random.default_rng(0).choice(len(texts), MOST_CHECKED, replace=False))
+    everything = text_baselines.some(len(data.train.texts))
+    part = np.arange(len(everything))
+    if len(part) > MOST_CHECKED:
+        part = np.sort(np.random.default_rng(0).choice(len(part), MOST_CHECKED, replace=False))
+    chosen = everything[part]
+    labels = data.train.labels[chosen]
     blocks: list[Any] = []
     rows: list[dict[str, Any]] = []
-    if text_baselines.can_be_folded(labels[chosen], FOLDS):
-        chances = text_baselines.out_of_sample([texts[i] for i in chosen], labels[chosen], len(data.classes), FOLDS)
-        found = _doubted(data, "train", chosen, chances)
-        of = f"{len(chosen):,} training texts" + (f", drawn from {len(texts):,}," if len(chosen) < len(texts) else "")
-        blocks.append(_table(found, of, "a linear model in five-fold cross-validation"))
+    if text_baselines.can_be_folded(labels, FOLDS):
+        predicted = text_baselines.out_of_sample(features[part], labels, len(data.classes), FOLDS)
+        found = _doubted(data, "train", chosen, predicted)
+        number = len(data.train.texts)
+        of = f"{len(chosen):,} training texts" + (f", drawn from {number:,}," if len(chosen) < number else "")
+        blocks.append(_table(found, of, f"a linear model in {FOLDS}-fold cross-validation"))
         rows += found
     else:
-        blocks.append(Text("The labels of the training part were not checked: it has a class with a single text."))
+        blocks.append(Text("The labels of the training set were not checked: it has a class with a single text."))
     found = _doubted(data, "test", np.arange(len(data.test.texts)), probabilities)
     blocks.append(_table(found, f"{len(data.test.texts):,} test texts", "this model"))
     return Section("Suspicious labels", blocks), rows + found
@@ -194,7 +207,7 @@ def _doubted(data: TextParts, name: str, chosen: np.ndarray, chances: np.ndarray
             doubts.append((float(margin), int(chosen[i]), data.classes[labels[i]], data.classes[seems]))
     return [
         {
-            "margin": f"{margin:.2f}", "part": name, "sample": part.names[i], "label": label, "seems": seems,
+            "margin": f"{margin:.2f}", "split": name, "sample": part.names[i], "label": label, "suggested": seems,
             "text": cut(part.texts[i], CELL),
         }
         for margin, i, label, seems in sorted(doubts, key=lambda doubt: doubt[0])
@@ -203,11 +216,12 @@ def _doubted(data: TextParts, name: str, chosen: np.ndarray, chances: np.ndarray
 
 def _table(found: list[dict[str, Any]], of: str, by: str) -> Any:
     if not found:
-        return Text(f"No label of {of} is doubted by {by} (confident learning).")
+        return Text(f"None of the labels of {of} contradicts {by} (confident learning).")
     caption = (
-        f"{len(found)} labels of {of} are doubted by {by} (confident learning). The worst are shown here; all are in "
-        f"{ISSUES_FILE} of the run. The margin is the chance of the label less that of the class it seems to be. "
-        "Some are wrong labels, some are hard texts: read them."
+        f"{len(found)} labels of {of} contradict {by} (confident learning). The {min(SUSPECTS, len(found))} most "
+        f"suspicious ones are below; all are in {ISSUES_FILE} of the run directory. The margin is the probability of "
+        "the given label minus that of the suggested one. Some labels are wrong, some texts are just hard: read them "
+        "before you change a label."
     )
-    columns = ("margin", "sample", "label", "seems", "text")
+    columns = ("margin", "sample", "label", "suggested", "text")
     return Table(columns, [tuple(row[name] for name in columns) for row in found[:SUSPECTS]], caption)

@@ -78,8 +78,8 @@ def test_run_directory_is_whole(trained):
 def test_report_shows_words_baselines_and_doubts(trained):
     run, _ = trained
     page = (run / "report.html").read_text(encoding="utf-8")
-    for words in ("Baselines", "TF-IDF + logistic regression", "always the most frequent", "Suspicious labels",
-                  "rgba(0, 114, 178", "No text is nearly the same"):  # fmt: skip
+    for words in ("Baselines", "TF-IDF of words + logistic regression", "majority class", "Suspicious labels",
+                  "rgba(0, 114, 178", "No text is almost the same"):  # fmt: skip
         assert words in page
     issues = list(csv.DictReader((run / "label_issues.csv").open(encoding="utf-8")))
     lines = list(csv.reader((run.parents[2] / "data.csv").open(encoding="utf-8")))

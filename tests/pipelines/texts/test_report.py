@@ -4,6 +4,7 @@ import pytest
 from pipelines.data.summary import DataSummary
 from pipelines.texts import baselines as text_baselines
 from pipelines.texts import report as text_report
+from pipelines.texts.inputs import NgramInput
 from pipelines.texts.load import Part, TextParts
 
 CLASSES = ("food", "sport", "music")
@@ -36,31 +37,48 @@ def data(several, number=300, wrong=(5, 50, 150)):
     return TextParts(train, test, test, CLASSES, several, DataSummary({}, [], [], "", []), []), chances
 
 
+def features(texts):
+    reader = NgramInput.learn(texts.train.texts, size=1000)
+    return text_baselines.word_features(reader, texts.train.texts, texts.train.texts)
+
+
+def test_word_features_are_those_of_scikit_learn():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    train, test = ["So so good", "so bad, so good", "good book"], ["so good book so", "good"]
+    reader = NgramInput.learn(train, size=1000, least=1)
+    ours = text_baselines.word_features(reader, train, test)
+    theirs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]").fit(train)
+    theirs = theirs.transform(test)
+    np.testing.assert_allclose((ours @ ours.T).toarray(), (theirs @ theirs.T).toarray(), rtol=1e-6)
+    np.testing.assert_allclose(np.sort(ours.data), np.sort(theirs.data), rtol=1e-6)
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_changed_labels_are_named(several):
     texts, chances = data(several)
-    section, rows = text_report.suspicious(texts, chances)
-    training = [row for row in rows if row["part"] == "train"]
+    section, rows = text_report.suspicious(texts, chances, features(texts))
+    training = [row for row in rows if row["split"] == "train"]
     wrong = [row for row in training if row["sample"] in ("d.csv line 7", "d.csv line 52", "d.csv line 152")]
     assert len(wrong) >= (2 if several else 3)
     assert len(training) < 10
-    assert [row["sample"] for row in rows if row["part"] == "test"] == ["d.csv line 9"]
+    assert [row["sample"] for row in rows if row["split"] == "test"] == ["d.csv line 9"]
     assert [len(block.rows) for block in section.blocks] == [min(len(training), text_report.SUSPECTS), 1]
     for row in wrong:
         i = texts.train.names.index(row["sample"])
         assert row["text"] == texts.train.texts[i]
         if several:
             pair = ("food", "not food") if texts.train.labels[i, 0] else ("not food", "food")
-            assert (row["label"], row["seems"]) == pair
+            assert (row["label"], row["suggested"]) == pair
         else:
             assert row["label"] == CLASSES[texts.train.labels[i]]
-            assert any(word in row["text"] for word in WORDS[row["seems"]])
+            assert any(word in row["text"] for word in WORDS[row["suggested"]])
 
 
 def test_the_doubts_by_label_are_those_of_cleanlab():
     filters = pytest.importorskip("cleanlab.multilabel_classification.filter")
     texts, _ = data(True)
-    chances = text_baselines.out_of_sample(texts.train.texts, texts.train.labels, 3, 5)
+    chances = text_baselines.out_of_sample(features(texts), texts.train.labels, 3, 5)
     lists = [np.flatnonzero(row).tolist() for row in texts.train.labels]
     theirs = filters.find_multilabel_issues_per_class(lists, chances, filter_by="confident_learning")
     found, sure = np.zeros((2, 300, 3), bool)
@@ -75,14 +93,14 @@ def test_the_doubts_by_label_are_those_of_cleanlab():
 def test_what_was_not_checked_is_said(monkeypatch):
     texts, chances = data(False)
     monkeypatch.setattr(text_report, "MOST_CHECKED", 290)
-    section, rows = text_report.suspicious(texts, chances)
+    section, rows = text_report.suspicious(texts, chances, features(texts))
     assert "290 training texts, drawn from 300," in section.blocks[0].caption
     assert all(row["text"] == texts.train.texts[texts.train.names.index(row["sample"])]
-               for row in rows if row["part"] == "train")  # fmt: skip
+               for row in rows if row["split"] == "train")  # fmt: skip
     texts.train.labels[:] = 0
     texts.train.labels[0] = 1
     monkeypatch.undo()
-    section, _ = text_report.suspicious(texts, chances)
+    section, _ = text_report.suspicious(texts, chances, features(texts))
     assert "were not checked" in section.blocks[0].text
 
 
@@ -90,7 +108,7 @@ def test_near_duplicates_are_named():
     texts, _ = data(False)
     texts.similar.extend([("train", 3, "test", 1, 0.75), ("val", 2, "test", 1, 0.9)])
     (table,), rows = text_report.near_duplicates(texts)
-    assert [(row["part"], row["sample"], row["part_2"], row["sample_2"]) for row in rows] == [
+    assert [(row["split"], row["sample"], row["part_2"], row["sample_2"]) for row in rows] == [
         ("val", "d.csv line 4", "test", "d.csv line 3"), ("train", "d.csv line 5", "test", "d.csv line 3"),
     ]  # fmt: skip
     assert rows[1]["text"] == texts.train.texts[3]
