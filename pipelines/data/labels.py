@@ -31,3 +31,16 @@ def natural(name: str) -> tuple[Any, ...]:
     import re
 
     return tuple((0, int(t), "") if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", name) if t)
+
+
+def alike(names: Sequence[str], what: str) -> list[str]:
+    """A note for each group of names that differ in case or spaces alone; `what` they are, such as `classes`."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+    return [
+        f"the {what} {' and '.join(map(repr, group))} differ in case or spaces alone: if they are the same, write them "
+        "alike in the data"
+        for group in groups.values()
+        if len(group) > 1
+    ]

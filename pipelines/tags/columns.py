@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from pipelines.data import sources
@@ -12,6 +13,7 @@ from pipelines.data import sources
 SPLITS = {**sources.SPLITS, "devel": "val", "testa": "val", "testb": "test"}
 SUFFIXES = (".conll", ".conll2002", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".txt", ".tsv")
 TAG = re.compile(r"O|[BIESLUM]-.+")
+NUMBER = re.compile(r"\d+(?:[-.]\d+)?")
 
 Place = tuple[int, int, str]
 Span = tuple[int, int]
@@ -49,6 +51,21 @@ def width(numbered: Sequence[Line]) -> int:
     return number_of.most_common(1)[0][0] if number_of else 0
 
 
+def word_numbers(numbered: Sequence[Line]) -> int | None:
+    """Of lines whose first column numbers the words (CoNLL-U), how many are ranges (3-4) or empty nodes (5.1).
+
+    None where the first column is another one.
+    """
+    firsts = [_cells(line)[0] for _, line in numbered if line and line.strip(" \t") and not line.startswith("#")]
+    if not firsts or not all(NUMBER.fullmatch(first) for first in firsts):
+        return None
+    # The words of each sentence are numbered from 1.
+    plain = [int(first) for first in firsts if first.isdigit()]
+    if not plain or plain[0] != 1 or any(b not in (a + 1, 1) for a, b in pairwise(plain)):
+        return None
+    return len(firsts) - len(plain)
+
+
 def blocks(
     numbered: Sequence[Line], columns: int, token_column: int, tag_column: int | None = None
 ) -> Iterator[tuple[int, list[list[str]], str]]:
@@ -62,6 +79,7 @@ def blocks(
     """
     rows: list[list[str]] = []
     begin, broken = 1, ""
+    numbers = bool(token_column and word_numbers(numbered))
     for number, line in [*numbered, (len(numbered) + 1, "")]:
         cells = _cells(line) if line is not None else []
         if line is not None and (not line.strip(" \t") or cells[0] == "-DOCSTART-"):
@@ -72,6 +90,8 @@ def blocks(
             broken = broken or f"line {number} is no UTF-8"
         elif line.startswith("# ") and not rows and not (len(cells) == columns and TAG.fullmatch(cells[-1])):
             begin = number + 1  # a comment of CoNLL-U
+        elif numbers and not cells[0].isdigit():
+            continue  # a range or an empty node: not a word of the sentence
         elif len(cells) != columns:
             broken = broken or f"line {number} has {len(cells)} columns, the others {columns}"
         elif not cells[token_column].strip():

@@ -13,8 +13,10 @@ from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 from pipelines.data import sources
 from pipelines.tags import columns as tag_columns
+from pipelines.tags import units
 from pipelines.tags.columns import TAG, Place, Span, TagReader, joined, shown
 from pipelines.tags.tokenize import pieces, sentences, words
+from pipelines.tags.units import positions
 from pipelines.texts.files import fault
 
 if TYPE_CHECKING:
@@ -99,6 +101,15 @@ def _columns(path: Path, config: TagsDataConfig, raw: Raw) -> Iterator[Sentence]
             f"data.source {path} has {columns} columns a line, but the words are in column {config.token_column} and "
             f"the tags in column {config.tag_column}"
         )
+    numbered = tag_columns.word_numbers(lines)
+    if numbered is not None and config.token_column == 0:
+        raise UserError(
+            f"data.source {path} has the numbers of the words in column 0 (CoNLL-U): say which column has the words, "
+            "such as --data.token_column 1"
+        )
+    if numbered:
+        what = "multiword ranges and empty nodes (CoNLL-U) are skipped: their words have lines of their own"
+        raw.notes.append(f"{shown(path.name)}: {numbered} {what}")
     reading = TagReader()
     for begin, rows, broken in tag_columns.blocks(lines, columns, config.token_column, config.tag_column):
         name = f"{shown(path.name)}:{begin}"
@@ -129,14 +140,14 @@ def _json_lines(path: Path, raw: Raw) -> Iterator[tuple[str, Any]]:
 
 
 def rows_to_sentences(rows: Iterable[tuple[str, Any]], config: TagsDataConfig, raw: Raw) -> Iterator[Sentence]:
-    """Rows with `text` and entities in characters, or with words and a tag each."""
+    """Rows with `text` and entities by their offsets, or with tokens and a tag for each."""
     reading = TagReader()
     empty = nested = 0
-    for name, row in rows:
+    everything = [(name, _as_object(row)) for name, row in rows]
+    unit, note = units.find([(name, row["text"], found) for name, row in everything if (found := _offsets(row))])
+    raw.notes += [note] if note is not None else []
+    for name, row in everything:
         try:
-            if isinstance(row, (list, tuple)) and len(row) == 2:
-                keys = ("text", "entities") if isinstance(row[0], str) else ("tokens", "tags")
-                row = dict(zip(keys, row, strict=True))
             if not isinstance(row, dict):
                 raise ValueError("expected an object with text and entities, or with tokens and tags")
             if isinstance(row.get("tokens"), (list, tuple)) and row["tokens"] and isinstance(row["tokens"][0], str):
@@ -147,10 +158,10 @@ def rows_to_sentences(rows: Iterable[tuple[str, Any]], config: TagsDataConfig, r
                 raise ValueError("no text")
             if reason := no_text(text):
                 raise ValueError(reason)
-            found = next((row[key] for key in _ENTITIES if isinstance(row.get(key), (list, tuple))), None)
+            found = _entities(row)
             if found is None:
                 raise ValueError(f"no list of entities ({', '.join(_ENTITIES[:2])} ...)")
-            places = sorted((_place(entity, text) for entity in found), key=lambda p: (p[0] - p[1], p[0]))
+            places = sorted((_place(entity, text, unit) for entity in found), key=lambda p: (p[0] - p[1], p[0]))
         except ValueError as error:
             raw.skipped.append((name, str(error)))
             continue
@@ -166,9 +177,37 @@ def rows_to_sentences(rows: Iterable[tuple[str, Any]], config: TagsDataConfig, r
     if empty:
         raw.notes.append(f"{empty} texts are empty")
     if nested:
-        raw.notes.append(f"{nested} entities overlap longer ones and are left out: a word has one tag here")
-    if reading.signs and (note := reading.note()) is not None:
-        raw.notes.append(note)
+        raw.notes.append(f"{nested} entities that overlap longer ones are dropped: a word has one tag here")
+    if reading.signs and (scheme := reading.note()) is not None:
+        raw.notes.append(scheme)
+
+
+def _as_object(row: Any) -> Any:
+    """A row as an object: it may be a pair of text and entities (or {"entities": ...}, as in spaCy 2), or of tokens and
+    tags."""
+    if not isinstance(row, (list, tuple)) or len(row) != 2:
+        return row
+    first, second = row
+    if isinstance(first, str) and isinstance(second, dict):
+        return {**second, "text": first}
+    return dict(zip(("text", "entities") if isinstance(first, str) else ("tokens", "tags"), row, strict=True))
+
+
+def _entities(row: dict[str, Any]) -> Sequence[Any] | None:
+    return next((row[key] for key in _ENTITIES if isinstance(row.get(key), (list, tuple))), None)
+
+
+def _offsets(row: Any) -> list[Span]:
+    """Start and end of each entity of a row that has a text, where they are numbers."""
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str) or isinstance(row.get("tokens"), list):
+        return []
+    entities = _entities(row) or ()
+    found = [(e.get("start"), e.get("end")) if isinstance(e, dict) else e for e in entities]
+    return [
+        (entity[0], entity[1])
+        for entity in found
+        if isinstance(entity, (list, tuple)) and len(entity) >= 2 and all(type(x) is int for x in entity[:2])
+    ]
 
 
 def _tagged(row: dict[str, Any], reading: TagReader, name: str) -> Sentence:
@@ -186,8 +225,8 @@ def _tagged(row: dict[str, Any], reading: TagReader, name: str) -> Sentence:
     return _joined(tokens, reading(tags, name), name)
 
 
-def _place(entity: Any, text: str) -> Place:
-    """Start, end and type of an entity, without spaces at its ends."""
+def _place(entity: Any, text: str, unit: str) -> Place:
+    """Start and end in characters and type of an entity, without spaces at its ends."""
     if isinstance(entity, dict):
         kind = next((entity[key] for key in ("label", "type", "entity", "tag") if key in entity), None)
         entity = (entity.get("start"), entity.get("end"), kind)
@@ -201,6 +240,11 @@ def _place(entity: Any, text: str) -> Place:
         raise ValueError(f"entity {entity!r} is not (start, end, type)")
     if reason := no_text(kind):
         raise ValueError(f"entity {start}..{end}: its type is {reason}")
+    if unit != "characters":
+        place = positions(text, unit)
+        if start not in place or end not in place:
+            raise ValueError(f"entity {start}..{end} begins or ends inside a character or outside of the text")
+        start, end = place[start], place[end]
     if not 0 <= start < end <= len(text):
         raise ValueError(f"entity {start}..{end} lies outside of the text, which has {len(text)} characters")
     inner = text[start:end]

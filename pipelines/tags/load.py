@@ -71,6 +71,7 @@ def load_tags(config: TagsDataConfig, *, seed: int) -> TagParts:
     import numpy as np
 
     from pipelines.core.errors import UserError
+    from pipelines.data.labels import alike
 
     raw = _load(config)
     parts = _split(raw, config, seed)
@@ -86,6 +87,11 @@ def load_tags(config: TagsDataConfig, *, seed: int) -> TagParts:
     if config.limit is not None and config.limit < len(parts["train"]):
         chosen = np.random.default_rng([seed, 3]).permutation(len(parts["train"]))[: config.limit]
         parts["train"] = [parts["train"][i] for i in sorted(chosen)]
+    raw.notes += alike(types, "types of entity")
+    for split, meaning in (("val", "validation"), ("test", "test")):
+        absent = set(types) - {kind for s in parts[split] for _, _, kind in s.spans}
+        if absent:
+            raw.notes.append(f"no entity of the {meaning} set has the type {', '.join(sorted(absent))}")
     return TagParts(**parts, types=types, summary=_summary(raw, parts, types))
 
 

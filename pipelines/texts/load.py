@@ -89,7 +89,7 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     from pipelines.core.errors import UserError
     from pipelines.data import duplicates as near_duplicates
     from pipelines.data import sources, split
-    from pipelines.data.labels import natural
+    from pipelines.data.labels import alike, natural
 
     raw = _load(config)
     named = {x for p in raw.splits.values() for label in p.labels for x in (label if raw.several else [label])}
@@ -116,6 +116,11 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
     absent = [name for name in classes if counts_of(parts["test"], classes)[name] and not trained[name]]
     if absent:
         raise UserError(f"class {absent[0]!r} is in the test part, but not in the training part")
+    notes += alike(classes, "labels" if raw.several else "classes")
+    for name, meaning in (("val", "validation"), ("test", "test")):
+        counts = counts_of(parts[name], classes)
+        if missing := [of_class for of_class in classes if trained[of_class] and not counts[of_class]]:
+            notes.append(f"no text of the {meaning} set has {_listed(missing)}: scores there say nothing about it")
     place = {(origin, int(i)): (part, n) for part, (origin, chosen) in index.items() for n, i in enumerate(chosen)}
     similar = [
         (*place[everything[i]], *place[everything[j]], similarity)
@@ -123,6 +128,11 @@ def load_texts(config: TextDataConfig, *, seed: int) -> TextParts:
         if everything[i] in place and everything[j] in place and place[everything[i]][0] != place[everything[j]][0]
     ]
     return _finished(parts, classes, raw, notes, similar)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"the class {shown}" if len(names) == 1 else f"the classes {shown}"
 
 
 def _finished(

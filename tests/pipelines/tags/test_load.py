@@ -55,12 +55,12 @@ def test_mixed_schemes_lose_nothing_and_are_said(tmp_path):
 
 def test_four_columns_comments_and_document_marks(tmp_path):
     text = "-DOCSTART- -X- O O\n\n# id = 1\nEU NNP B-NP B-ORG\n# NN B-NP O\nrejects VBZ B-VP O\n\n"
-    (sentence,) = load(write(tmp_path / "a.txt", text)).parts["all"]
+    (sentence,) = load(write(tmp_path / "a.txt", text)).splits["all"]
     assert sentence.tokens == ["EU", "#", "rejects"]
     assert sentence.spans == ((0, 1, "ORG"),)
     tab = TagsDataConfig(str(tmp_path / "b.tsv"), token_column=1, tag_column=0)
     (tmp_path / "b.tsv").write_text("B-a\tNew\u00a0York\r\nO\tis 1\r\n")
-    (sentence,) = load(tab).parts["all"]
+    (sentence,) = load(tab).splits["all"]
     assert sentence.tokens == ["New\u00a0York", "is 1"]
 
 
@@ -145,7 +145,7 @@ def test_own_functions_and_docbin(tmp_path, monkeypatch):
     doc = spacy.blank("en")("Ada Lovelace went to  São Paulo. She did.")
     doc.ents = [doc.char_span(0, 12, "person"), doc.char_span(22, 31, "place")]
     spacy.tokens.DocBin(docs=[doc]).to_disk(tmp_path / "a.spacy")
-    sentences = load(TagsDataConfig(str(tmp_path / "a.spacy"))).parts["all"]
+    sentences = load(TagsDataConfig(str(tmp_path / "a.spacy"))).splits["all"]
     assert [s.spans for s in sentences] == [((0, 2, "person"), (4, 6, "place")), ()]
 
 
@@ -184,7 +184,7 @@ def test_parts_are_found_anywhere_in_the_names(tmp_path, names):
         part: [name] for part, name in zip(("train", "val", "test"), names, strict=True)
     }
     assert not raw.skipped
-    assert [s.tokens[0] for s in load(TagsDataConfig(str(tmp_path / names[0]))).parts["all"]] == [names[0]]
+    assert [s.tokens[0] for s in load(TagsDataConfig(str(tmp_path / names[0]))).splits["all"]] == [names[0]]
 
 
 def test_tfds_gives_tokens_with_named_tags(monkeypatch):
@@ -221,7 +221,7 @@ def test_a_long_document_with_many_entities_takes_as_long_as_it_is(tmp_path):
         row = {"text": text, "entities": [[6 * i, 6 * i + 3, "p"] for i in range(size)]}
         config = write(tmp_path / "a.jsonl", json.dumps(row))
         start = time.perf_counter()
-        assert sum(len(s.spans) for s in load(config).parts["all"]) == size
+        assert sum(len(s.spans) for s in load(config).splits["all"]) == size
         return time.perf_counter() - start
 
     short, long = (min(seconds(size) for _ in range(3)) for size in (5_000, 20_000))

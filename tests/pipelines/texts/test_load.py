@@ -339,3 +339,26 @@ def test_data_sets_of_tensorflow(monkeypatch):
     builder = Builder({"text": text, "label": label}, None, validation=test)
     with pytest.raises(UserError, match="no part named train"):
         load("tfds:reviews")
+
+
+def test_classes_that_cannot_be_tested_or_are_written_twice_are_named(tmp_path):
+    generator = np.random.default_rng(0)
+    words = generator.permutation([f"word{i}" for i in range(400)]).reshape(80, 5)
+    rows = [(" ".join(row), ["Shop", "tech", "shop "][i % 3] if i else "rare") for i, row in enumerate(words)]
+    notes = load(write_csv(tmp_path / "d.csv", rows, ("text", "label"))).summary.notes
+    assert any("no text of the test set has the class 'rare'" in note for note in notes)
+    assert any("no text of the validation set has the class 'rare'" in note for note in notes)
+    assert any("'Shop' and 'shop' differ in case or spaces alone" in note for note in notes)
+
+
+def test_hidden_files_and_folders_are_not_data(tmp_path):
+    for name in ("a/1.txt", "a/.ipynb_checkpoints/1.txt", "a/._1.txt", "b/__MACOSX/2.txt", "b/@eaDir/2.txt", "b/2.txt"):
+        path = tmp_path / "d" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"text {name}")
+    (tmp_path / "d" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "d" / ".ipynb_checkpoints" / "3.txt").write_text("text")
+    (tmp_path / "d" / "b" / "Thumbs.db").write_bytes(b"\0")
+    raw = text_sources.load(TextDataConfig(source=str(tmp_path / "d")), str(tmp_path / "d"))
+    assert raw.splits["all"].names == ["a/1.txt", "b/2.txt"]
+    assert not raw.notes
