@@ -136,7 +136,7 @@ def test_own_functions_and_docbin(tmp_path, monkeypatch):
         "train": [((0, 1, "p"),)],
         "test": [((0, 1, "p"),)],
     }
-    assert {part: len(rows) for part, rows in load(TagsDataConfig("own_tags:twice")).parts.items()} == {
+    assert {part: len(rows) for part, rows in load(TagsDataConfig("own_tags:twice")).splits.items()} == {
         "train": 1, "val": 2,
     }  # fmt: skip
     with pytest.raises(UserError, match="must give a list of rows"):
