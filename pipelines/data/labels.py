@@ -15,7 +15,7 @@ def joined(classes: Sequence[str], row: np.ndarray) -> str:
     return "|".join(name for name, on in zip(classes, row, strict=True) if on)
 
 
-def alike(names: Sequence[str]) -> Iterator[str]:
+def alike(names: Sequence[str], what: str = "classes") -> Iterator[str]:
     """A line for each group of class names that differ in case or spaces alone."""
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -23,7 +23,7 @@ def alike(names: Sequence[str]) -> Iterator[str]:
     for same in groups.values():
         if len(same) > 1:
             shown = ", ".join(map(repr, same))
-            yield f"the classes {shown} differ in case or spaces alone: rename them if they are meant to be one class"
+            yield f"the {what} {shown} differ in case or spaces alone: rename them if they are meant to be one"
 
 
 def natural(name: str) -> tuple[Any, ...]:
@@ -31,16 +31,3 @@ def natural(name: str) -> tuple[Any, ...]:
     import re
 
     return tuple((0, int(t), "") if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", name) if t)
-
-
-def alike(names: Sequence[str], what: str) -> list[str]:
-    """A note for each group of names that differ in case or spaces alone; `what` they are, such as `classes`."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault("".join(name.split()).casefold(), []).append(name)
-    return [
-        f"the {what} {' and '.join(map(repr, group))} differ in case or spaces alone: if they are the same, write them "
-        "alike in the data"
-        for group in groups.values()
-        if len(group) > 1
-    ]
