@@ -144,7 +144,7 @@ def rows_to_sentences(rows: Iterable[tuple[str, Any]], config: TagsDataConfig, r
     reading = TagReader()
     empty = nested = 0
     everything = [(name, _as_object(row)) for name, row in rows]
-    unit, note = units.find([(name, row["text"], found) for name, row in everything if (found := _offsets(row))])
+    unit, note = units.find([(name, row["text"], places) for name, row in everything if (places := _offsets(row))])
     raw.notes += [note] if note is not None else []
     for name, row in everything:
         try:
@@ -161,16 +161,16 @@ def rows_to_sentences(rows: Iterable[tuple[str, Any]], config: TagsDataConfig, r
             found = _entities(row)
             if found is None:
                 raise ValueError(f"no list of entities ({', '.join(_ENTITIES[:2])} ...)")
-            places = sorted((_place(entity, text, unit) for entity in found), key=lambda p: (p[0] - p[1], p[0]))
+            ranked = sorted((_place(entity, text, unit) for entity in found), key=lambda p: (p[0] - p[1], p[0]))
         except ValueError as error:
             raw.skipped.append((name, str(error)))
             continue
         chosen: list[Place] = []  # in order
-        for place in places:
+        for place in ranked:
             i = bisect(chosen, place)
             if (i == 0 or chosen[i - 1][1] <= place[0]) and (i == len(chosen) or chosen[i][0] >= place[1]):
                 chosen.insert(i, place)
-        nested += len(places) - len(chosen)
+        nested += len(ranked) - len(chosen)
         offsets = words(text, {edge for place in chosen for edge in place[:2]})
         empty += not offsets
         yield from _documented(text, offsets, chosen, name, config, raw)

@@ -348,7 +348,7 @@ def test_classes_that_cannot_be_tested_or_are_written_twice_are_named(tmp_path):
     notes = load(write_csv(tmp_path / "d.csv", rows, ("text", "label"))).summary.notes
     assert any("no text of the test set has the class 'rare'" in note for note in notes)
     assert any("no text of the validation set has the class 'rare'" in note for note in notes)
-    assert any("'Shop' and 'shop' differ in case or spaces alone" in note for note in notes)
+    assert any("'Shop', 'shop' differ in case or spaces alone" in note for note in notes)
 
 
 def test_hidden_files_and_folders_are_not_data(tmp_path):
