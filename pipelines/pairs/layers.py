@@ -57,7 +57,7 @@ def rotate(x: Any, positions: Any) -> Any:
     """
     half = x.shape[-1] // 2
     rates = (10000.0 ** (-np.arange(half) / half)).astype("float32")
-    angles = ops.cast(positions, "float32")[:, None] * rates
+    angles = ops.cast(positions, "float32")[:, None] * ops.convert_to_tensor(rates)
     sine, cosine = ops.cast(ops.sin(angles), x.dtype), ops.cast(ops.cos(angles), x.dtype)
     first, second = x[..., :half], x[..., half:]
     return ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
@@ -67,7 +67,7 @@ def sinusoids(positions: Any, width: int) -> Any:
     """Vectors of positions, (L,) to float32 (L, width): sines, then cosines (Vaswani et al., 2017)."""
     half = width // 2
     rates = (10000.0 ** (-2 * np.arange(half) / width)).astype("float32")
-    angles = ops.cast(positions, "float32")[:, None] * rates
+    angles = ops.cast(positions, "float32")[:, None] * ops.convert_to_tensor(rates)
     return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
 
 

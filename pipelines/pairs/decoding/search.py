@@ -180,6 +180,7 @@ def _search(step: Any, start: list[Any], reorder: Any, limits: Any, options: Sea
         must_end = ops.equal(position + 1, limits)[:, None, None]
         never, others = np.zeros(size, "float32"), np.full(size, NONE, "float32")
         never[list(options.never)], others[options.end] = NONE, 0
+        never, others = ops.convert_to_tensor(never), ops.convert_to_tensor(others)
         log_p = ops.reshape(ops.log_softmax(logits, axis=-1), (batch, beam, size)) + never
         log_p = log_p + ops.cast(must_end, "float32") * others
         total = ops.reshape(live[..., None] + log_p, (batch, beam * size))
@@ -212,7 +213,7 @@ def _search(step: Any, start: list[Any], reorder: Any, limits: Any, options: Sea
         origin, last = ops.take_along_axis(origin, chosen, axis=1), ops.take_along_axis(token, chosen, axis=1)
         if options.repetition:
             same = ops.stack([ops.equal(last, pick(x, origin)) for x in back], axis=-1)
-            known = position - np.arange(1, PERIODS + 1) >= 0
+            known = ops.greater_equal(position, ops.arange(1, PERIODS + 1))
             runs = ops.where(ops.logical_and(same, known), pick(runs, origin) + 1, 0)
         history = ops.where(here, last[..., None], pick(history, origin))
         guarded = ops.take_along_axis(altered, chosen, axis=1)
