@@ -58,7 +58,7 @@ def streams(
         return augment_batch(images, truth, seed, config, chance)
 
     stream = DetectionStream(
-        lambda i: (train.read(i), of_train[i]), signature, len(train), batch_size=batch_size, seed=seed,
+        lambda i: (train.read(i), of_train[i]), signature, len(train), batch_size=batch_size, seed=seed, complete=True,
         transform=augmented, plain_from=round(epochs * (1 - config.plain_epochs)),
     )  # fmt: skip
     return stream, ordered(lambda i: (val.read(i), of_val[i]), signature, len(val), batch_size=batch_size)
