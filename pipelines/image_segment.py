@@ -5,7 +5,7 @@
     python -m pipelines.image_segment --data instances.json --data.images photos/     # COCO polygons or RLE
     python -m pipelines.image_segment predict runs/image_segment/NAME photo.jpg --files masks/
 
-docs/image_segment.md tells how to use your own data; the README's results table has the times and scores to expect.
+docs/image_segment.md tells how to use your own data, and what has been measured.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Config(TrainConfig):
     loss: SegmentLossConfig = field(default_factory=SegmentLossConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("conv-muon", 0.012, weight_decay=0.01))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(warmup=0.15))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=6, batch_size=8, ema=0.98))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=8, batch_size=8, ema=0.98))
 
 
 def load_data(config: Config) -> SegmentSplits:

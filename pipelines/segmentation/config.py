@@ -60,7 +60,7 @@ class SegmentDataConfig:
     max_broken: int = 10
     memory_gib: float = 2.0
     limit: int | None = None
-    scenes: int = 1200
+    scenes: int = 1800
 
     def __post_init__(self) -> None:
         check_data(self)
@@ -88,8 +88,8 @@ class SegmentAugmentConfig:
 
     flip: bool = False
     turn: bool = False
-    rotate: float = 6.0
-    shear: float = 0.1
+    rotate: float = 0.0
+    shear: float = 0.0
     scale: float = 0.85
     colour: float = 0.2
 
