@@ -55,7 +55,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Each checkpoint is one file with the weights, the states of the random generators, the optimizer's slots and
     step, the running metrics and the state of every tracked callback. It is written aside, flushed to the disk and
-    renamed, and its checksums are verified when it is read: a torn file is passed over for the one before it.
+    renamed, and its checksums are verified when it is read: a damaged file is skipped for the one before it.
 
     Keras's `BackupAndRestore` starts the interrupted epoch again and forgets the callbacks' state. With this one, data
     whose order follows from the epoch and the step (`stream`) and deterministic operations, the final weights are
@@ -130,7 +130,7 @@ class Checkpoint(keras.callbacks.Callback):
 
         Sets `finished` when training had already come to its end (early stopping included): then call `fit` with
         `epochs` equal to the returned number, so that it does nothing but finalize the weights. `messages` tells what
-        was passed over.
+        was skipped.
 
         Returns:
             The `initial_epoch` for `fit`; 0 without a checkpoint.

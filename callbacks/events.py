@@ -100,7 +100,7 @@ def figure(drawn: Figure) -> Value:
 
 
 def histogram(numbers: np.ndarray, buckets: int = 30) -> Value:
-    """The distribution of numbers of any shape; those that are not finite are left out."""
+    """The distribution of numbers of any shape; those that are not finite are dropped."""
     numbers = np.asarray(numbers, np.float64).ravel()
     counts, edges = np.histogram(numbers[np.isfinite(numbers)], bins=buckets)
     rows = np.stack([edges[:-1], edges[1:], counts], axis=1)

@@ -1,4 +1,4 @@
-"""When a number is no longer one: back to the last good state, more slowly."""
+"""Divergence: return to the last good state with a lower learning rate."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class NanGuard(keras.callbacks.Callback):
 
     Args:
         retries: How often training may go back before it ends with an error.
-        factor: What the learning rate is multiplied with each time, above 0 and at most 1; on top of a schedule.
-        say: Takes a line about what happened; a warning by default.
+        factor: Factor of the learning rate each time, above 0 and at most 1; on top of a schedule.
+        say: Called with a line about what happened; a warning by default.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -148,7 +148,7 @@ class NanGuard(keras.callbacks.Callback):
 
 @keras.saving.register_keras_serializable(package="callbacks")
 class CutSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, of which a part is left.
+    """Another schedule, multiplied by a factor.
 
     Args:
         schedule: The schedule.

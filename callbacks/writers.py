@@ -113,7 +113,7 @@ def write_hparams(
         log_dir: Folder of the logs.
         settings: Nested dictionaries of numbers, booleans and texts; other values are written as JSON, None is left
             out.
-        scores: The final scores; those that are not numbers (NaN) are left out.
+        scores: The final scores; NaN values are dropped.
         step: Number of training steps.
         started: When the run began, in seconds since 1970; now by default.
         status: How it ended.

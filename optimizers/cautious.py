@@ -13,7 +13,7 @@ from optimizers.wrapper import Wrapper
 
 @keras.saving.register_keras_serializable(package="optimizers")
 class Cautious(Wrapper):
-    """Drops those parts of another optimizer's update that go against the present gradient; the others grow for it.
+    """Drops the elements of another optimizer's update that oppose the current gradient, and scales up the others.
 
     How much they grow counts among the weights whose gradient is not 0, unlike the paper: of an embedding, a batch
     touches a few rows only, whose step would else grow a hundredfold.

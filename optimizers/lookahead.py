@@ -13,7 +13,7 @@ from optimizers.wrapper import Wrapper
 
 @keras.saving.register_keras_serializable(package="optimizers")
 class Lookahead(Wrapper):
-    """Lets another optimizer explore, and every few steps goes a part of the way to where it came.
+    """Lets another optimizer explore, and every few steps moves a fraction of the way to its weights.
 
     The slow weights are those to judge: `evaluation_values` gives them, and they are the model's when `fit` ends.
 

@@ -118,7 +118,7 @@ _ALL = (
         "Liu et al., 2020", {"learning_rate": 1e-3}, 2,
     ),
     OptimizerRecord(
-        "adan", "optimizers.adan:Adan", "adaptive", "Adaptive Nesterov momentum; bears large rates.",
+        "adan", "optimizers.adan:Adan", "adaptive", "Adaptive Nesterov momentum; tolerates large learning rates.",
         "Xie et al., 2024", {"learning_rate": 5e-3, "weight_decay": 0.02}, 4,
     ),
     OptimizerRecord(
@@ -126,7 +126,7 @@ _ALL = (
         "Pagliardini et al., 2025", {"learning_rate": 1e-3, "weight_decay": 0.01}, 3,
     ),
     OptimizerRecord(
-        "prodigy", "optimizers.prodigy:Prodigy", "parameter-free", "Adam that finds its own rate; leave it at 1.",
+        "prodigy", "optimizers.prodigy:Prodigy", "parameter-free", "Adam that finds its own learning rate; leave it at 1.",
         "Mishchenko & Defazio, 2024", {"learning_rate": 1.0}, 4,
     ),
     OptimizerRecord(
@@ -146,11 +146,11 @@ _ALL = (
         "Vyas et al., 2025", {"learning_rate": 3e-3, "weight_decay": 0.01}, 2,
     ),
     OptimizerRecord(
-        "schedule-free", "AdamW", "averaging", "AdamW that averages its weights; take a constant schedule.",
+        "schedule-free", "AdamW", "averaging", "AdamW that averages its weights; use a constant schedule.",
         "Defazio et al., 2024", {"learning_rate": 2.5e-3, "beta_1": 0.0, "weight_decay": 0.01}, 3, ("schedule-free",),
     ),
     OptimizerRecord(
-        "cautious-adamw", "AdamW", "adaptive", "AdamW without the parts of a step that go uphill.",
+        "cautious-adamw", "AdamW", "adaptive", "AdamW without the elements of a step that oppose the gradient.",
         "Liang et al., 2024", {"learning_rate": 1e-3, "weight_decay": 0.01}, 2, ("cautious",),
     ),
     OptimizerRecord(
@@ -204,8 +204,8 @@ def get(
 
     Args:
         name: One of `names()`.
-        learning_rate: A number or a Keras schedule; none takes the record's default.
-        weight_decay: Decoupled weight decay; none takes the record's default.
+        learning_rate: A number or a Keras schedule; None uses the record's default.
+        weight_decay: Decoupled weight decay; None uses the record's default.
         clipnorm: Largest norm of the gradient of each variable.
         ema: Momentum of the moving average of the weights, or none.
         model: A built model whose biases, norms and other vectors are to have no weight decay, and whose output layers

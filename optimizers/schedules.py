@@ -15,7 +15,7 @@ NAMES = ("constant", "cosine", "one-cycle", "warmup-stable-decay", "polynomial",
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """A warm-up to the peak, then one of the usual shapes down to the final rate.
 
-    With p the part of the steps after the warm-up that is done, from 0 to 1, and f = `final`:
+    With p the fraction of the steps after the warm-up that is done, from 0 to 1, and f = `final`:
 
     - `constant`: stays at the peak.
     - `cosine`: f + (1 - f) (1 + cos(pi p)) / 2 (Loshchilov & Hutter, 2017).

@@ -10,7 +10,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="regularizers")
 class LabelSmoothing(keras.losses.Loss):
-    """Cross-entropy in which each label gives a part of itself to all classes alike.
+    """Cross-entropy in which a fraction of each label is spread evenly over all classes.
 
     Keras smooths one-hot labels only; this takes class numbers too, (...,) or (..., 1), for samples, tokens or pixels.
 

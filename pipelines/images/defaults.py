@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SAMPLED = 64  # training images that decide whether these are photographs
 COLOURFUL = 8.0  # mean difference of the channels, 0..255, from which an image counts as a colour photograph
 STEPS = 1200  # training steps to aim at
-EPOCHS = (10, 80)  # fewest and most epochs
+EPOCHS = (10, 60)  # fewest and most epochs
 REFERENCE_BATCH = 32  # the batch size for which the default learning rates of momentum methods were chosen
 MOMENTUM_METHODS = ("sgd", "momentum", "nesterov", "lars", "momentum-sam")
 SMALL_VALIDATION = 200  # images; accuracy on fewer moves in large steps and ties too often to choose an epoch by it
