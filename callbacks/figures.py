@@ -156,7 +156,7 @@ def reliability_diagram(edges: np.ndarray, counts: np.ndarray, accuracy: np.ndar
 def examples(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], number: int = 24
 ) -> Figure:
-    """Images uint8 (N, H, W, 1 or 3) with their predictions: the most confident errors first, then the least confident predictions."""
+    """Images uint8 (N, H, W, 1 or 3): the most confident errors first, then the least confident predictions."""
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     right = predicted == labels
     chosen = np.lexsort((np.where(right, confidence, -confidence), right))[:number]

@@ -126,7 +126,7 @@ _ALL = (
         "Pagliardini et al., 2025", {"learning_rate": 1e-3, "weight_decay": 0.01}, 3,
     ),
     OptimizerRecord(
-        "prodigy", "optimizers.prodigy:Prodigy", "parameter-free", "Adam that finds its own learning rate; leave it at 1.",
+        "prodigy", "optimizers.prodigy:Prodigy", "parameter-free", "Adam that finds its own rate; leave it at 1.",
         "Mishchenko & Defazio, 2024", {"learning_rate": 1.0}, 4,
     ),
     OptimizerRecord(
