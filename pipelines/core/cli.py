@@ -308,7 +308,8 @@ def _kind(kind: str) -> str:
         "dict": "a mapping",
     }
     if options := _literals(kind):
-        return f"one of {', '.join(options)}"
+        classes = [simple.get(name, name) for name in re.findall(r"<class '(\w+)'>", kind)]
+        return f"{' or '.join([*classes, *options])}" if classes else f"one of {', '.join(options)}"
     if match := re.fullmatch(r"<class '(\w+)'>", kind.strip()):
         return simple.get(match[1], match[1])
     found = [word for word in simple if re.search(rf"\b{word}\b", kind)]
@@ -317,7 +318,7 @@ def _kind(kind: str) -> str:
 
 
 def _literals(kind: str) -> list[str]:
-    return re.findall(r"'([^']+)'", kind) if "Literal" in kind else []
+    return re.findall(r"'([^']+)'", re.sub(r"<class '\w+'>", "", kind)) if "Literal" in kind else []
 
 
 def _quoted(value: str) -> str:
