@@ -162,7 +162,7 @@ def ours(folder: Path, seed: int) -> tuple[float, float]:
     run = image_classify.train(
         data=str(folder / "data"), **{"run.out": str(folder), "run.seed": seed, "tensorboard.enabled": False}
     )
-    return float(run.metrics["accuracy"]), time.perf_counter() - start
+    return float(run.metrics["test"]["metrics"]["accuracy"]["value"]), time.perf_counter() - start
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pipelines.core.errors import UserError
 OPTIONS = [
     ("--fit.epochs 0", "fit.epochs"), ("--fit.epochs -3", "fit.epochs"), ("--fit.epochs x", "whole number"),
     ("--fit.epochs 1.5", "whole number"), ("--epochs=", "fit.epochs"), ("--fit.epochs", "expected"),
-    ("--fit.epoch 3", "did you mean --epochs"), ("--fit.epochss=3", "did you mean --epochs"),
+    ("--fit.epoch 3", "did you mean --fit.epochs"), ("--fit.epochss=3", "did you mean --fit.epochs"),
     ("--epoch 3", "did you mean --epochs"), ("--foo 1", "unknown option --foo"), ("extra", "unknown verb"),
     ("evalute x", "did you mean evaluate"), ("-x", "unknown option"), ("--fit.batch_size 0", "fit.batch_size"),
     ("--batch_size nan", "whole number"), ("--fit.label_smoothing 1", "label_smoothing"),
