@@ -15,7 +15,7 @@ from PIL import Image
 CLASSES = tuple("0123456789")
 SIZE = 96  # pixels, height and width of a scene
 OBJECTS = (2, 7)  # in a scene that has any, at most
-SIDES = (30, 56)  # pixels, range of the height of a scan with its margin
+SIDES = (30, 56)  # pixels, range of the height of a scan with its margin; scenes of another size have it in proportion
 TURN = 12  # degrees, how far a scan is turned at most
 EMPTY = 0.05  # fraction of scenes without an object
 HIDDEN = 0.35  # fraction of an object that later ones may cover
@@ -128,7 +128,7 @@ def _compose(
 
 def _object(draw: np.random.Generator, scan: np.ndarray, size: int) -> np.ndarray:
     """Opacity float32 (size, size) of a scan at a random place, height and width."""
-    height = int(draw.integers(*SIDES, endpoint=True))
+    height = int(draw.integers(*(side * size // SIZE for side in SIDES), endpoint=True))
     width = max(int(height * draw.uniform(0.75, 1.0)), 8)
     scaled = Image.fromarray(np.pad(scan, 1).astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     scaled = scaled.rotate(draw.uniform(-TURN, TURN), Image.Resampling.BILINEAR)
