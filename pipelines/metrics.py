@@ -1,4 +1,4 @@
-"""Numbers with their uncertainty: an estimate and its bootstrap interval."""
+"""Scores with their uncertainty: an estimate and its bootstrap interval."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Estimate:
 def resample_indices(n: int, resamples: int, seed: int, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Draws samples with replacement, the bootstrap of Efron (1979).
 
-    Samples of one group, such as the visits of a patient, are no independent ones: with `groups`, whole groups are
+    Samples of one group, such as the visits of a patient, are not independent: with `groups`, whole groups are
     drawn, as many as there are (the cluster bootstrap; Davison & Hinkley 1997, section 3.8).
 
     Args:
@@ -82,7 +82,7 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
     Args:
         draws: (resamples,) values of the metric; NaN marks resamples on which it is undefined.
-        level: share of the draws between the ends.
+        level: fraction of the draws between the ends.
 
     Returns:
         The two ends; NaN when the metric is undefined on every resample.
@@ -113,7 +113,7 @@ def bootstrap(
         n: number of samples, at least 1.
         seed: the same seed gives the same interval.
         resamples: how often to draw the samples anew.
-        level: share of the resamples between the ends of the interval.
+        level: fraction of the resamples between the ends of the interval.
         vectorised: whether `metric` takes many resamples at once.
         groups: (n,) int, what is drawn together; see `resample_indices`.
 
@@ -134,7 +134,7 @@ def bootstrap(
     return Estimate(float(value), *interval(np.concatenate(draws), level))
 
 
-# What scores are called where people read them; others have their own name, with spaces.
+# Names of scores in reports; other scores are shown under their own name, with spaces.
 SCORES = {
     "brier": "Brier score", "c_index": "C-index", "entity_f1": "entity F1", "f1": "F1", "gini": "Gini",
     "hamming_loss": "Hamming loss", "ks": "Kolmogorov-Smirnov", "mae": "MAE", "macro_f1": "macro F1",
@@ -143,7 +143,7 @@ SCORES = {
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, and none that is 0 with a minus."""
+    """A difference with its sign; zero is never negative."""
     return f"{round(value, 4) + 0.0:+.4f}"
 
 

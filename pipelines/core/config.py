@@ -1,4 +1,4 @@
-"""What the options of all kinds of data are made with; nothing slow is imported here."""
+"""Helpers of the options of all tasks; nothing slow is imported here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def check(condition: bool, option: str, expected: str, value: Any) -> None:
-    """Raises `ValueError` in the one form that every option uses."""
+    """Raises a `ValueError` about an option, in the form that all options use."""
     if not condition:
         raise ValueError(f"{option} must be {expected}, got {value!r}")
 
@@ -15,7 +15,7 @@ def check_data(options: Any) -> None:
     """Checks the options that all kinds of data have.
 
     Raises:
-        ValueError: One is out of its range.
+        ValueError: One is out of range.
     """
     check(bool(options.source), "data.source", "a source", options.source)
     check(0 < options.val_fraction < 1, "data.val_fraction", "between 0 and 1", options.val_fraction)

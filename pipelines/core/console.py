@@ -1,4 +1,4 @@
-"""What a run says: on a terminal with colour, in a log file as plain lines."""
+"""Console output: with colour on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total) that shows how far a slow loop is: a bar on a terminal, else a line now and then.
+    """A function of (done, total) that shows the progress of a slow loop: a bar on a terminal, else lines.
 
     Both write to standard error; a loop that ends within `LOG_SECONDS` leaves nothing in a log file.
     """

@@ -1,8 +1,8 @@
-"""The one error that a user is meant to see."""
+"""The error that a user can act on."""
 
 
 class UserError(Exception):
-    """Something that the user can mend: bad option, path, file or data.
+    """An error that the user can correct: a bad option, path, file or data set.
 
     The message is one line that names the thing, says what was expected and where. The command line prints it
     without a traceback and ends with exit status 2.

@@ -14,9 +14,9 @@ from pipelines.core.errors import UserError
 
 @contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a path aside to write to; it takes the place of `path` when the block ends well, and vanishes else.
+    """Gives a temporary path to write to, which replaces `path` when the block ends well and is deleted otherwise.
 
-    The path aside keeps the suffix, since some writers look at it.
+    The temporary path keeps the suffix, since some writers look at it.
     """
     target = Path(path)
     aside = target.with_name(f".{os.getpid()}-{target.name}")
@@ -40,7 +40,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes indented JSON whole; not-a-number becomes null, which is what JSON has."""
+    """Writes indented JSON whole; not-a-number becomes null."""
     write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
 
 

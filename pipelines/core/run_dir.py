@@ -1,4 +1,4 @@
-"""The directory of a run: everything that it was and made."""
+"""The run directory: everything that a run was made with, and what it made."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunDir:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run has finished."""
         return self.metrics.exists()
 
     @classmethod
@@ -55,9 +55,9 @@ class RunDir:
         Args:
             root: Folder of all runs.
             task: Name of the task.
-            name: Name of the run; none takes the date and time, with a number behind it where that is taken.
-            texts: Text files by their names.
-            values: JSON files by their names.
+            name: Name of the run; without one date and time, with a number where that is taken.
+            texts: Contents of text files by name.
+            values: Contents of JSON files by name.
 
         Raises:
             UserError: The name is taken, or nothing can be written there.

@@ -35,8 +35,8 @@ def shingles(text: str) -> np.ndarray:
 def pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
     """All pairs of texts whose word triples have a Jaccard similarity of `threshold` or more.
 
-    Candidates share a band of their MinHash signature: at a similarity of 0.7 a pair is found with a chance of 99.9 %,
-    at 0.5 with 98 %, at 0.3 with 58 %. Whether they are as similar as that is then counted, so that no pair is wrong.
+    Candidates share a band of their MinHash signature: a pair with a similarity of 0.7 is found with a probability of
+    99.9 %, of 0.5 with 98 %, of 0.3 with 58 %. Whether they are as similar as that is then counted, so that no pair is wrong.
 
     Args:
         texts: As they are.

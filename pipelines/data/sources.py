@@ -1,4 +1,4 @@
-"""What the sources of all kinds of data share: where one is recognized, and how its parts are told apart."""
+"""What the sources of all kinds of data share: how a source is recognized, and how its splits are named."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Raw(Generic[SplitT]):
 
     Args:
         splits: By name: `train`, `val`, `test`, or `all` when it has none.
-        skipped: Name and reason of each sample or row left out.
+        skipped: Name and reason of each sample or row that was skipped.
         notes: Remarks.
     """
 
@@ -59,7 +59,7 @@ def read(
         known: `named` and `kinds` for the error, such as `sample, tfds:NAME`.
 
     Raises:
-        UserError: It is unknown, missing or not what it must be.
+        UserError: It is unknown, missing or not valid.
     """
     path = Path(source).expanduser()
     kind, colon, name = source.partition(":")
@@ -73,11 +73,11 @@ def read(
         return file(path)
     if is_function_name(source):
         return value(call(import_function(source, "data.source"), what=f"data.source {source}"), source)
-    raise UserError(f"data.source not found: {source!r} is no file or folder, and none of {known}, my_module:function")
+    raise UserError(f"data.source not found: {source!r} is no file, no folder, and none of {known}, my_module:function")
 
 
 def check_broken(raw: Raw[Any], limit: int, complaint: str) -> None:
-    """Raises when more samples or rows are broken than the user allows; `complaint` begins the line that lists some.
+    """Raises if more samples or rows are broken than the user allows; `complaint` begins the line, which lists some.
 
     Raises:
         UserError: There are more.
@@ -88,10 +88,10 @@ def check_broken(raw: Raw[Any], limit: int, complaint: str) -> None:
 
 
 def check_classes(raw: Raw[Any], classes: Sequence[str], source: str, what: str, fewest: int = 2) -> None:
-    """Raises when there is too little to learn to tell classes apart; `what` names the samples.
+    """Raises if there are too few samples to learn the classes; `what` names the samples.
 
     Raises:
-        UserError: There are fewer than `fewest` classes, or less than two training samples a class.
+        UserError: There are fewer than `fewest` classes, or fewer than two training samples per class.
     """
     if len(classes) < fewest:
         found = f"only the class {classes[0]!r}" if classes else "no class"
@@ -100,17 +100,17 @@ def check_classes(raw: Raw[Any], classes: Sequence[str], source: str, what: str,
     if len(training.labels) < 2 * len(classes):
         raise UserError(
             f"data.source {source} has {len(training.labels)} usable training {what} for {len(classes)} "
-            "classes; at least two a class are needed"
+            "classes; at least two per class are needed"
         )
 
 
 def pairs_by_split(value: Any, expected: str, are_splits: Callable[[Any], bool]) -> dict[str, tuple[Any, Any]]:
-    """What a user's function may return: (inputs, labels), two or three such pairs, or a dictionary of them by part.
+    """What a user's function may return: (inputs, labels), two or three such pairs, or a dictionary of pairs by split.
 
     Args:
         value: What it returned.
-        expected: Begins the error's line.
-        are_splits: Whether a sequence of pairs is of parts; a pair of pairs may also be two inputs and two labels.
+        expected: Beginning of the error.
+        are_splits: Whether a sequence of pairs holds splits; a pair of pairs may also be two inputs and two labels.
 
     Raises:
         UserError: It returned something else.
@@ -134,13 +134,13 @@ def _is_pair(value: Any) -> bool:
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """The folders of the parts in a folder, or it alone as `all` when none is named train."""
+    """The folders of the splits in a folder, or the folder itself as `all` if none is named train."""
     named = {SPLITS[p.name.lower()]: p for p in subfolders(root) if p.name.lower() in SPLITS}
     return named if "train" in named else {"all": root}
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Its folders that are not hidden."""
+    """The folders in it that are not hidden."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))
 
 
@@ -169,9 +169,9 @@ def files_below(folder: Path, extensions: set[str], notes: list[str] | None = No
 def class_notes(name: str, what: str, found: int, others: int) -> Iterator[str]:
     """Remarks on a class folder."""
     if others:
-        yield f"{others} files in {name} are no {what} by their name"
+        yield f"{others} files in {name} are not {what} by their suffix and are not read"
     if not found:
-        yield f"the class folder {name} holds no {what}"
+        yield f"the class folder {name} has no {what}"
 
 
 def no_class_folders(folder: Path, extensions: set[str], what: str, example: str) -> UserError:
@@ -203,7 +203,7 @@ def choose(columns: Sequence[str], chosen: str | None, usual: Sequence[str], opt
 
 
 def keras_failed(name: str, error: Exception) -> UserError:
-    """The error for a data set of Keras that could not be had."""
+    """The error for a data set of Keras that could not be downloaded."""
     return UserError(
         f"data.source keras:{name} could not be downloaded ({one_line(error, 120)}): connect to the network once, "
         "or put the files into Keras's cache (~/.keras/datasets)"
@@ -229,20 +229,20 @@ def tfds_builder(name: str, example: str) -> Any:
 
 
 def tfds_failed(name: str, error: Exception) -> UserError:
-    """The error for a data set of TensorFlow Datasets that could not be had."""
+    """The error for a data set of TensorFlow Datasets that could not be prepared."""
     return UserError(
         f"data.source tfds:{name} could not be prepared ({one_line(error, 160)}): check the name, and connect to "
         "the network once"
     )
 
 
-def tfds_splits(builder: Any, name: str, parts: Mapping[str, str] = SPLITS) -> list[tuple[str, str]]:
-    """The splits of a builder that are parts, with what part each is.
+def tfds_splits(builder: Any, name: str, names: Mapping[str, str] = SPLITS) -> list[tuple[str, str]]:
+    """The splits of a builder that are used, each with its name here.
 
     Raises:
-        UserError: None is the training part.
+        UserError: None is the training set.
     """
-    found = [(split, parts[split]) for split in builder.info.splits if split in parts]
+    found = [(split, names[split]) for split in builder.info.splits if split in names]
     if "train" not in dict(found).values():
-        raise UserError(f"data.source tfds:{name} has no part named train; it has {', '.join(builder.info.splits)}")
+        raise UserError(f"data.source tfds:{name} has no split named train; it has {', '.join(builder.info.splits)}")
     return found

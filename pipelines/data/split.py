@@ -10,13 +10,13 @@ import numpy as np
 def stratified(labels: np.ndarray, fraction: float, *, seed: int, groups: Sequence[object] | None = None) -> np.ndarray:
     """Chooses about `fraction` of each class.
 
-    Whole groups are chosen, so that what belongs together (copies of a picture, pictures of one patient) stays on one
-    side; a group counts for the class of its first member. A group that is too large for what is still wanted is passed
-    over. A class keeps at least one group on the other side, and gives at least one as soon as it has three groups.
+    Whole groups are chosen, so that what belongs together (copies of an image, images of one patient) stays on one
+    side; a group counts for the class of its first member, and one that is too large for what is still needed is
+    skipped. A class keeps at least one group on the other side, and gives at least one as soon as it has three groups.
 
     Args:
         labels: (N,) integers.
-        fraction: Part of the samples to choose, 0 to below 1.
+        fraction: Fraction of the samples to choose, at least 0 and below 1.
         seed: Seed of the choice.
         groups: N keys; without them each sample is a group of its own.
 
@@ -89,17 +89,17 @@ def cut(
     what: str,
     notes: list[str],
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """For each part the source's part that it comes from, and the numbers of its samples there.
+    """For each of train, val and test: the split of the source it comes from, and the numbers of its samples there.
 
     Args:
-        labels: By the source's part (`train`, `val`, `test`, or `all`), integers to stratify by.
-        keys: By the source's part, a key a sample; those with the same stay together.
-        val_fraction: Part of all samples for validation, where the source has no part for it.
-        test_fraction: Part of all samples for the test, likewise.
+        labels: By split of the source (`train`, `val`, `test`, or `all`), integers to stratify by.
+        keys: By split of the source, a key for each sample; samples with the same key stay together.
+        val_fraction: Fraction of all samples for validation, where the source has no validation set.
+        test_fraction: Fraction of all samples for the test, likewise.
         limit: Most training samples.
         seed: Seed of the choice.
         what: Plural of a sample, for the notes.
-        notes: Gets a line for each part that is made.
+        notes: Gets a line for each split that is made.
     """
 
     def divide(among: np.ndarray, fraction: float, salt: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,15 +110,16 @@ def cut(
     origin = "train" if "train" in labels else "all"
     rest = np.arange(len(labels[origin]))
     index: dict[str, tuple[str, np.ndarray]] = {}
-    for part, fraction, salt in (("test", test_fraction, 1), ("val", val_fraction, 2)):
-        if part in labels:
-            index[part] = (part, np.arange(len(labels[part])))
+    for split, fraction, salt in (("test", test_fraction, 1), ("val", val_fraction, 2)):
+        if split in labels:
+            index[split] = (split, np.arange(len(labels[split])))
             continue
-        # The fraction is of all samples, also for the part that is cut second.
+        # The fraction is of all samples, also for the split that is made second.
         share = fraction * len(labels[origin]) / len(rest)
         rest, chosen = divide(rest, min(share, 0.9), salt)
-        index[part] = (origin, chosen)
-        notes.append(f"the {part} part is a seeded, stratified {fraction:.0%} of the {what}")
+        index[split] = (origin, chosen)
+        name = "validation" if split == "val" else split
+        notes.append(f"the {name} set is a random, stratified {fraction:.0%} of the {what} (seeded)")
     if limit is not None and limit < len(rest):
         _, rest = divide(rest, limit / len(rest), 3)
     return {"train": (origin, rest), "val": index["val"], "test": index["test"]}

@@ -92,7 +92,7 @@ def batches_by_length(
 
 
 class Stream:
-    """The training part as batches for `model.fit`, on every backend.
+    """The training set as batches for `model.fit`, on every backend.
 
     Each pass over `dataset` is one epoch: the one that `seek` has chosen last. The incomplete batch at the end of an
     epoch is dropped, other samples each epoch, or filled up (`complete`). Reading and transforming run in parallel with
@@ -105,8 +105,8 @@ class Stream:
         batch_size: Samples a step; cut to `size`.
         complete: Every sample is in each epoch: the last batch is filled up with samples from the epoch's beginning.
         seed: Seed of the order and of the transformations.
-        probabilities: Chance of each sample to be drawn, (size,), summing to 1; without it every sample comes once
-            an epoch.
+        probabilities: Probability that each sample is drawn, (size,), summing to 1; without it each sample comes once
+            per epoch.
         transform: TensorFlow function of the batched arrays and `seed` (int32 (2,)) that returns what `fit` takes.
         lengths: Length of each sample, (size,): a batch then has samples of similar length.
     """
@@ -125,7 +125,7 @@ class Stream:
         lengths: np.ndarray | None = None,
     ) -> None:
         if size < 1:
-            raise ValueError("the training part is empty")
+            raise ValueError("the training set is empty")
         self.batch_size = min(batch_size, size)
         self.steps_per_epoch = -(-size // self.batch_size) if complete else size // self.batch_size
         self._size = size

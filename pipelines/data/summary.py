@@ -1,4 +1,4 @@
-"""What every kind of data tells about itself, and what the engine asks of it."""
+"""What each kind of data reports about itself, and what the engine needs of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class DataSummary:
     """What a report says about the data.
 
     Args:
-        counts: Samples by part and class (or another grouping).
-        skipped: Name and reason of each sample or row that was left out.
-        duplicates: Pairs of equal samples in different parts, as (part, name, part, name); None where they were not
-            looked for.
+        counts: Samples by split and class (or another grouping).
+        skipped: Name and reason of each sample or row that was skipped.
+        duplicates: Pairs of equal samples in different splits, as (split, name, split, name); None if they were not
+            searched.
         fingerprint: SHA-256 of all samples and labels.
         notes: Further remarks.
     """
@@ -32,13 +32,13 @@ class DataSummary:
 
 
 class Data(Protocol):
-    """Data of a task, in parts for training, validation and test."""
+    """Data of a task: training, validation and test set."""
 
     @property
     def summary(self) -> DataSummary: ...
 
     def assignment(self) -> list[dict[str, str]]:
-        """Which sample is in which part, a row each."""
+        """The split of each sample, a row each."""
         ...
 
     def describe(self) -> str:
@@ -54,27 +54,27 @@ def digest(content: bytes) -> bytes:
 def duplicates(
     hashes: Mapping[str, Sequence[bytes]], names: Mapping[str, Sequence[str]]
 ) -> list[tuple[str, str, str, str]]:
-    """Equal samples that stand in different parts: (part, name, part, name) of each pair.
+    """Equal samples in different splits: (split, name, split, name) of each pair.
 
     Args:
-        hashes: By part, one hash a sample.
-        names: By part, their names.
+        hashes: By split, a hash of each sample.
+        names: By split, their names.
     """
     seen: dict[bytes, tuple[str, str]] = {}
     pairs: list[tuple[str, str, str, str]] = []
-    for part, of_part in hashes.items():
-        for key, name in zip(of_part, names[part], strict=True):
-            if key in seen and seen[key][0] != part:
-                pairs.append((*seen[key], part, name))
-            seen.setdefault(key, (part, name))
+    for split, of_split in hashes.items():
+        for key, name in zip(of_split, names[split], strict=True):
+            if key in seen and seen[key][0] != split:
+                pairs.append((*seen[key], split, name))
+            seen.setdefault(key, (split, name))
     return pairs
 
 
 def fingerprint(hashes: Mapping[str, Sequence[bytes]], labels: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of all samples in their order, part by part, with their labels."""
+    """SHA-256 of all samples in their order, split by split, with their labels."""
     whole = hashlib.sha256()
-    for part, of_part in hashes.items():
-        for key in of_part:
+    for split, of_split in hashes.items():
+        for key in of_split:
             whole.update(key)
-        whole.update(labels[part].tobytes())
+        whole.update(labels[split].tobytes())
     return whole.hexdigest()

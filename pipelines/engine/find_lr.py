@@ -1,4 +1,4 @@
-"""A learning rate for a configuration, found in a short run with a rising one."""
+"""Learning-rate finder: a short run in which the learning rate rises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BELOW, ABOVE = 1e-4, 1e3  # the range of the search, as factors of the optimizer
 
 
 def find(task: TaskRecord, config: TrainConfig) -> float:
-    """Searches the learning rate, draws the search, and says which option to pass.
+    """Finds a learning rate, draws the search, and prints the option to pass.
 
     Returns:
         The suggested rate.
@@ -52,8 +52,6 @@ def find(task: TaskRecord, config: TrainConfig) -> float:
     with whole(path) as aside:
         figure.savefig(aside, format="png")
     say(f"{len(found.rates)} steps from {found.rates[0]:.1e} to {found.rates[-1]:.1e}, drawn in {path}")
-    careful = float(f"{found.careful:.2g}")
-    more = f"a careful choice is {careful:g}, " if careful < rate else ""
-    say(f"the loss falls fastest at {rate:g}; {more}the usual one is {usual:g}")
+    say(f"the loss falls fastest at a learning rate of {rate:g}: use it as the peak (the default is {usual:g})")
     print(f"--optimizer.learning_rate {rate:g}")
     return rate

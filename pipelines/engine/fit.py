@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Objective:
-    """What training minimizes and what decides which weights are the best.
+    """What training minimizes, and which validation score decides which weights are kept.
 
     Args:
         loss: A Keras loss.
-        metrics: Keras metrics, weighted by the samples' weights where there are any.
+        metrics: Keras metrics, weighted by sample weights where there are any.
         monitor: Name of the value to watch on validation, such as `val_accuracy`.
         mode: `min` or `max`.
     """
@@ -56,13 +56,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training with its own trainable layers, rate and checkpoints.
+    """A phase of training with its own trainable layers, learning rate and checkpoints.
 
     Args:
         name: Folder of its checkpoints.
         epochs: How many.
-        rate_factor: What the learning rate is multiplied with.
-        backbone: Whether the pretrained part is trained, or None when the model has none.
+        rate_factor: Factor of the learning rate.
+        backbone: Whether the pretrained backbone is trained; None if the model has none.
     """
 
     name: str
@@ -197,7 +197,7 @@ def fit(
 
 @contextmanager
 def regularized(model: keras.Model, config: TrainConfig) -> Iterator[None]:
-    """The penalty is there while the model is trained; what is saved needs nothing but its layers."""
+    """Applies the penalty while the model is trained; the saved model does not contain it."""
     options = config.regularizer
     if options.name == "none":
         yield
@@ -278,7 +278,7 @@ def _fit_phase(
         finally:
             progress.close()  # before anything is said about an error
     if stopping.reason is not None and not checkpoint.finished:
-        say(f"stopped early: {stopping.reason}")
+        say(f"early stopping: {stopping.reason}")
     rows = [row for row in history.rows if row["phase"] == phase.name]
     if stopping.best_epoch is not None:
         before = next(i for i, row in enumerate(history.rows) if row["phase"] == phase.name)
@@ -330,7 +330,7 @@ def _early_stopping(config: TrainConfig, objective: Objective) -> EarlyStopping:
 
 
 def _overfit_monitor(config: TrainConfig, objective: Objective, say: Any) -> OverfitMonitor:
-    """Follows the watched value where training has it too, else the loss."""
+    """Watches the monitored score if training has it too, else the loss."""
     name = objective.monitor.removeprefix("val_")
     both = objective.monitor != name and name in [metric.name for metric in objective.metrics]
     return OverfitMonitor(
@@ -381,10 +381,10 @@ BACKBONE = "backbone"
 
 
 def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
-    """Freezes or frees the pretrained part; compile afterwards.
+    """Freezes or unfreezes the pretrained backbone; compile afterwards.
 
-    Batch norms stay frozen, with the statistics of the pretraining: small data sets spoil them. (Keras 3 passes
-    `training` of the whole model on, so that calling the backbone with `training=False` would not keep them.)
+    Batch norms stay frozen with the statistics of pretraining, which a small data set would spoil. (Keras 3 passes on
+    `training` of the whole model, so calling the backbone with `training=False` would not keep them.)
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a finished run: the report's images and texts, curves, settings, scores, embeddings."""
+"""What TensorBoard shows of a finished run: the report's figures and texts, curves, hyper-parameters, embeddings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _plain(text: str) -> str:
 
 
 def scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of the test part by name, intervals left out."""
+    """The test scores by name, without intervals."""
     found = {}
     for name, item in metrics.get("test", metrics).get("metrics", {}).items():
         value = item.get("value") if isinstance(item, Mapping) else item
@@ -77,7 +77,7 @@ def scores(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
-    """What a run can differ in, without where it is kept."""
+    """The options in which runs can differ, without where they are saved."""
     settings = to_dict(config)
     settings["run"] = {key: settings["run"][key] for key in ("seed", "init_from")}
     del settings["tensorboard"]

@@ -30,7 +30,7 @@ class Run:
 
     Args:
         task: The task.
-        directory: Where everything lies.
+        directory: The run directory.
         model: The trained Keras model.
         metrics: Test scores by name.
     """
@@ -69,7 +69,7 @@ class Run:
 
 
 def train(task: TaskRecord, config: TrainConfig, resume: str | None) -> Run:
-    """Trains, tests and reports; or goes on where an interrupted run was.
+    """Trains, tests and reports, or continues an interrupted run.
 
     Raises:
         UserError: Options, data or the run directory cannot be used.
@@ -209,10 +209,10 @@ def _tell(data: Data) -> None:
 def _check_same(run: RunDir, fingerprint: str) -> None:
     environment = read_json(run.environment, "environment of the run")
     if environment.get("data") != fingerprint:
-        raise UserError(f"{run} cannot be resumed: its data have changed since it began")
+        raise UserError(f"{run} cannot be resumed: the data have changed since it began")
     began = environment.get("backend")
     if began != keras.backend.backend():
-        raise UserError(f"{run} began on the backend {began}: resume it with KERAS_BACKEND={began}")
+        raise UserError(f"{run} began with the backend {began}: resume it with KERAS_BACKEND={began}")
     now = backend.versions()
     changed = [p for p in ("keras", began) if environment.get("versions", {}).get(p) != now.get(p)]
     if changed:
@@ -220,7 +220,7 @@ def _check_same(run: RunDir, fingerprint: str) -> None:
 
 
 def _init_from(model: keras.Model, source: str, task: TaskRecord) -> None:
-    """Takes the weights of another run's model, or of a `.keras` file, layer by layer."""
+    """Copies the weights of another run's model, or of a `.keras` file, layer by layer."""
     from pipelines.core import functions
     from pipelines.engine.load import load_model
 
@@ -239,7 +239,7 @@ def _init_from(model: keras.Model, source: str, task: TaskRecord) -> None:
     if len(ours) != len(theirs):
         raise UserError(f"run.init_from {source} has {len(theirs)} weights, the model has {len(ours)}")
     fitting = [tuple(a.shape) == tuple(b.shape) for a, b in zip(ours, theirs, strict=True)]
-    # The last layer may have another number of classes: it is then trained from scratch.
+    # The last layer may have another number of classes; it is then trained from scratch.
     for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if fitting[number]:
             a.assign(b)
@@ -248,4 +248,4 @@ def _init_from(model: keras.Model, source: str, task: TaskRecord) -> None:
                 f"run.init_from {source}: {b.path} has shape {tuple(b.shape)}, the model's {tuple(a.shape)}"
             )
     if not all(fitting):
-        say("note: the last layer has another number of classes and starts anew")
+        say("note: the last layer has another number of classes and is trained from scratch")

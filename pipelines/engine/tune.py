@@ -1,4 +1,4 @@
-"""Search for better options: Optuna proposes, trials that fall behind are cut short, any process can go on with it."""
+"""Search for better options: Optuna proposes, trials that fall behind are stopped early, any process can join."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def tune(
     worker: bool,
     argv: Sequence[str],
 ) -> None:
-    """Runs trials until the study has so many, and writes the best options as YAML for `--config`.
+    """Runs trials until the study has this many, and writes the best options as YAML for `--config`.
 
-    The study lies in OUT/TASK/STUDY; the same command goes on with it, also after a crash.
+    The study is in OUT/TASK/STUDY; the same command continues it, also after a crash.
 
     Args:
         task: The task.
@@ -111,7 +111,7 @@ def read_space(path: str | None, task: TaskRecord, config: TrainConfig) -> dict[
     """Ranges by option: `{low, high}` with `log` or `step`, or `{choices}`.
 
     Raises:
-        UserError: The file cannot be read, an option is unknown, or a range is none.
+        UserError: The file cannot be read, an option is unknown, or a range is not valid.
     """
     import yaml
 
@@ -150,10 +150,10 @@ def _begin(folder: Path, about: dict[str, Any]) -> None:
         before = read_json(known, "study")
         changed = [key for key in about if before.get(key) != about[key]]
         if changed:
-            raise UserError(f"study {folder} began with another {changed[0]}: choose another --study")
-        say(f"going on with {folder}")
+            raise UserError(f"the study {folder} began with another {changed[0]}: choose another --study")
+        say(f"continuing the study {folder}")
     elif folder.exists():
-        raise UserError(f"{folder} exists and is no study: choose another --study")
+        raise UserError(f"{folder} exists and is not a study: choose another --study")
     else:
         write_json(known, about)
 
@@ -215,7 +215,7 @@ class _Watch(keras.callbacks.Callback):
 
         value = float((logs or {})[self.monitor])
         if not math.isfinite(value):
-            raise UserError(f"{self.monitor} is no finite number in epoch {epoch + 1}")
+            raise UserError(f"{self.monitor} is not finite in epoch {epoch + 1}")
         self.trial.report(value, self.epoch + epoch)
         if self.trial.should_prune():
             raise optuna.TrialPruned

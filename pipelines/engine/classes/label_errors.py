@@ -14,8 +14,8 @@ class Suspects:
     Args:
         indices: int64 (S,), their numbers.
         suggested: int64 (S,), the class that each seems to have.
-        margins: float64 (S,), the chance of the given class minus that of the suggested one, from -1 up.
-        joint: int64 (K, K), how many samples with label i (row) confidently seem to be of class j (column).
+        margins: float64 (S,), the probability of the given class minus that of the suggested one, at least -1.
+        joint: int64 (K, K), how many samples with label i (row) are confidently predicted as class j (column).
     """
 
     indices: np.ndarray
@@ -25,15 +25,14 @@ class Suspects:
 
 
 def suspects(labels: np.ndarray, probabilities: np.ndarray) -> Suspects:
-    """Finds samples that confidently seem to be of another class than their label says.
+    """Finds samples that are confidently predicted as another class than their label.
 
-    A class's threshold is the mean chance that its own samples are given for it; a sample counts as one of class j if
-    its chance for j reaches the threshold of j (the highest such j counts). Where that is not the label, it is suspect.
+    The threshold of a class is the mean probability of that class over its own samples; a sample counts as class j if
+    its probability of j reaches the threshold of j (the highest such j counts). If j is not its label, it is suspect.
 
     Args:
         labels: (N,) integers.
-        probabilities: (N, K) from a model that was not trained on these samples, or they would show what it learned by
-            heart: use cross-validation.
+        probabilities: (N, K) from a model that was not trained on these samples (use cross-validation).
 
     Raises:
         ValueError: The shapes do not fit.
