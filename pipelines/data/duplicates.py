@@ -36,7 +36,7 @@ def pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]
     """All pairs of texts whose word triples have a Jaccard similarity of `threshold` or more.
 
     Candidates share a band of their MinHash signature: a pair with a similarity of 0.7 is found with a probability of
-    99.9 %, of 0.5 with 98 %, of 0.3 with 58 %. Whether they are as similar as that is then counted, so that no pair is wrong.
+    99.9 %, of 0.5 with 98 %, of 0.3 with 58 %. The similarity of candidates is then counted, so that no pair is wrong.
 
     Args:
         texts: As they are.

@@ -180,10 +180,10 @@ def _finish(
     if assessment.summary:
         say(assessment.summary)
     say(f"training {seconds:.1f} s, test and report {time.perf_counter() - start:.1f} s")
-    say(f"report:      {run.report}")
-    say(f"model:       {run.model}")
+    print(f"report:      {run.report}")
+    print(f"model:       {run.model}")
     if config.tensorboard.enabled:
-        say(f"tensorboard: tensorboard --logdir {run.tensorboard}")
+        print(f"tensorboard: tensorboard --logdir {run.tensorboard}")
     return Run(task, run, model, metrics)
 
 

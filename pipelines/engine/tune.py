@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -172,10 +173,14 @@ def _work(
             task, with_values(config, values), data, trial, anew=any(n.startswith(task.shape_data) for n in ranges)
         )
 
+    began, before = time.monotonic(), len(study.get_trials(deepcopy=False, states=ended))
+
     def tell(_: Any, trial: Any) -> None:
         shown = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
         value = "no value" if trial.value is None else _short(trial.value)
-        say(f"trial {trial.number}: {value} ({trial.state.name.lower()}) {shown}")
+        done = len(study.get_trials(deepcopy=False, states=ended))
+        left = (time.monotonic() - began) / max(done - before, 1) * max(trials - done, 0)
+        say(f"trial {done} of {trials}: {value} ({trial.state.name.lower()}) {shown}; about {_duration(left)} left")
 
     if len(study.get_trials(deepcopy=False, states=ended)) < trials:
         study.optimize(objective, callbacks=[tell, MaxTrialsCallback(trials, states=ended)], catch=(UserError,))
@@ -265,7 +270,7 @@ def _end(task: TaskRecord, config: TrainConfig, study: optuna.Study, monitor: st
 
     done = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.value is not None]
     if not done:
-        raise UserError(f"no trial of {folder} came to its end")
+        raise UserError(f"no trial of {folder} finished")
     trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     names = list(dict.fromkeys(name for t in trials for name in t.params))
     rows = [
@@ -276,18 +281,18 @@ def _end(task: TaskRecord, config: TrainConfig, study: optuna.Study, monitor: st
     write_text(folder / "best.yaml", to_yaml(with_values(config, study.best_trial.params)))
     sections = [
         report.Section(
-            "The best", [report.Table(("option", "value"), [(n, _short(v)) for n, v in study.best_params.items()])]
+            "Best options", [report.Table(("option", "value"), [(n, _short(v)) for n, v in study.best_params.items()])]
         )
     ]
     numeric = [n for n in names if all(isinstance(t.params.get(n), (int, float)) for t in done)]
     if numeric:
         drawn = figures.trials({n: [(t.params[n], float(t.value or 0.0)) for t in done] for n in numeric}, monitor)
         sections.append(
-            report.Section("Options", [report.Figure("trials", drawn, "A point a trial.", "Values of the trials")])
+            report.Section("Trials", [report.Figure("trials", drawn, "One point per trial.", "Values of the trials")])
         )
     report.save_figures(folder / "figures", sections)
     headline = [
-        report.Headline(monitor, _short(study.best_value), f"best of {len(done)} whole trials, {len(trials)} in all")
+        report.Headline(monitor, _short(study.best_value), f"best of {len(done)} finished trials, {len(trials)} in all")
     ]
     report.write_report(
         folder / "report.html",
@@ -297,8 +302,12 @@ def _end(task: TaskRecord, config: TrainConfig, study: optuna.Study, monitor: st
         sections=sections,
     )
     table(("option", "best value"), [(n, _short(v)) for n, v in study.best_params.items()])
-    say(f"best {monitor}: {_short(study.best_value)} of {len(done)} whole trials, {len(trials)} in all")
-    say(f"train with it: {task.prog} --config {folder / 'best.yaml'}")
+    say(f"best {monitor}: {_short(study.best_value)} of {len(done)} finished trials, {len(trials)} in all")
+    say(f"to train with it: {task.prog} --config {folder / 'best.yaml'}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _short(value: Any) -> str:
