@@ -18,6 +18,7 @@ TASKS = {
     "text_classify": "Text classification: one class for each text, or several labels.",
     "translate": "Translation: what does a text say in another language?",
     "ner": "Named-entity recognition: which names occur in a text, where, and of what type?",
+    "recommend": "Recommendation: which items will a user choose next?",
     "finance": "Tables in finance: classify rows, predict numbers or times to an event, with costs and reason codes.",
     "medical": "Tables in medicine: the same, with the scores that clinical studies report.",
 }
