@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.interactions.load import InteractionSplits
 
 EXPLAINED = 5
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # weights of the trained part that are tried on the validation set
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Config(TrainConfig):
     model: RecommenderConfig = field(default_factory=RecommenderConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", 2e-3, weight_decay=0.01))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig("constant", warmup=0.1))
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=6, batch_size=256, overfit_patience=0))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=4, batch_size=256, overfit_patience=0))
     early_stopping: EarlyStoppingConfig = field(default_factory=lambda: EarlyStoppingConfig(patience=2))
 
 
@@ -58,7 +59,7 @@ def build_model(config: Config, data: InteractionSplits) -> Any:
         data.items, options.history, factors, scale, width=options.width, blocks=options.blocks, heads=options.heads,
         dropout=options.dropout, residual=options.builder != "linear",
     )  # fmt: skip
-    model.chosen = chosen
+    model.chosen, model.factors = chosen, factors
     return model
 
 
@@ -92,32 +93,32 @@ def batches(config: Config, data: InteractionSplits) -> tuple[Any, Any]:
 
 
 def finish(config: Config, data: InteractionSplits, model: Any) -> tuple[Any, dict[str, Any]]:
-    """Keeps the trained part only if it helps on the validation set; the linear part is fitted on validation as well."""
+    """Weighs the trained part by what helps on the validation set, on which the linear part is then fitted as well."""
+    import keras
+
     from pipelines.core.console import say
     from pipelines.interactions import fit, models
     from pipelines.interactions.linear import popularity
     from pipelines.interactions.report import of_model, refitted
-    from pipelines.interactions.scores import baseline_scores, rank
+    from pipelines.interactions.scores import rank
 
     chosen = dict(getattr(model, "chosen", {}))
     if "regularization" not in chosen:
         return model, {"chosen": chosen}
     if config.model.builder == "hybrid":
-        seen = popularity(data.train, data.items)
-        factors, *_ = fit.choose(config.model, data)
-        alone, both = (
-            rank(data.val, score, seen).metrics[fit.MONITOR].value
-            for score in (baseline_scores(factors.scores, data.val), of_model(model, data.val))
-        )
-        chosen["validation"] = {"linear": alone, "hybrid": both}
-        kept = "hybrid" if both > alone else "linear"
-        say(f"validation NDCG@10: linear part {alone:.4f}, with the trained part {both:.4f}; kept: {kept}")
-        if kept == "linear":
-            options = config.model
-            model = models.network(
-                data.items, options.history, factors, chosen["scale"], width=options.width, blocks=options.blocks,
-                heads=options.heads, dropout=options.dropout, residual=False,
-            )  # fmt: skip
+        seen, tied = popularity(data.train, data.items), model.get_layer("sequence")
+        trained = [keras.ops.convert_to_numpy(weight) for weight in (tied.scale, tied.bias)]
+        found = {}
+        for share in SHARES:
+            tied.scale.assign(trained[0] * share)
+            tied.bias.assign(trained[1] * share)
+            found[share] = rank(data.val, of_model(model, data.val), seen).metrics[fit.MONITOR].value
+        share = max(SHARES, key=lambda x: (found[x], -x))
+        tied.scale.assign(trained[0] * share)
+        tied.bias.assign(trained[1] * share)
+        chosen |= {"share": share, "validation": {f"{x:g}": value for x, value in found.items()}}
+        better = f"{found[share]:.4f}, without it {found[0.0]:.4f}"
+        say(f"weight of the trained part: {share:g} (validation NDCG@10 {better})")
     factors = refitted(data, config.model, chosen)
     models.set_factors(model.get_layer("linear_left"), model.get_layer("linear_right"), factors, chosen["scale"])
     model.chosen = chosen

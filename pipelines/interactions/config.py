@@ -55,11 +55,11 @@ class RecommenderConfig:
     """The model: a linear item-item part in closed form, and a transformer over the history that is trained.
 
     Args:
-        builder: `hybrid` (both; the linear part alone is kept if training does not help on the validation set), `linear`
-            or `sasrec` (the transformer alone).
-        rank: Factors of the linear part.
+        builder: `hybrid` (both; the weight of the trained part is what helps on the validation set, which may be 0),
+            `linear` or `sasrec` (the transformer alone).
+        rank: Factors of the linear part, at most; fewer make the model smaller and a little worse.
         regularization: L2 penalties of the linear part that are tried on the validation set.
-        half_lives: Interactions after which the weight of a past one has halved, that are tried; 0 weighs all alike.
+        half_lives: Interactions after which the weight of a past one has halved, that are tried; 0 is never.
         width: Width of the transformer.
         blocks: Its blocks.
         heads: Its attention heads.
@@ -69,7 +69,7 @@ class RecommenderConfig:
     """
 
     builder: Literal["hybrid", "linear", "sasrec"] = "hybrid"
-    rank: int = 256
+    rank: int = 1024
     regularization: tuple[float, ...] = (100.0, 300.0, 1000.0)
     half_lives: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0, 10.0)
     width: int = 48

@@ -46,7 +46,7 @@ def popularity(train: Sequence[np.ndarray], items: int) -> np.ndarray:
 def ease(train: Sequence[np.ndarray], items: int, regularization: float, rank: int | None = None) -> Factors:
     """The linear autoencoder EASE in factors; its diagonal is left in, as known items are excluded anyway.
 
-    With X (users, items) the weights are B = I - P / diag(P), P = (X'X + lambda I)^-1. Where users are fewer than items, P
+    With X (users, items) the weights are B = I - P / diag(P), P = (X'X + lambda I)^-1. If users are fewer than items, P
     comes from the users' Gram matrix (Woodbury): off the diagonal B = X' (XX' + lambda I)^-1 X / (lambda diag(P)).
 
     Args:
@@ -64,7 +64,8 @@ def ease(train: Sequence[np.ndarray], items: int, regularization: float, rank: i
     rows = [items_of for items_of in train if len(items_of)]
     if min(len(rows), items) > MOST:
         raise UserError(
-            f"the linear part needs at most {MOST:,} users or items, got {len(rows):,} and {items:,}: use --model sasrec"
+            f"the linear part needs at most {MOST:,} users or items, got {len(rows):,} and {items:,}: use --model "
+            "sasrec"
         )
     x = np.zeros((len(rows), items), np.float32)
     for row, items_of in zip(x, rows, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,8 +71,8 @@ class InteractionSplits:
     def describe(self) -> str:
         """One sentence."""
         return (
-            f"{len(self.interactions.user):,} interactions of {len(self.interactions.users):,} users with {self.items:,} "
-            f"items; {len(self.val):,} users for validation and {len(self.test):,} for the test."
+            f"{len(self.interactions.user):,} interactions of {len(self.interactions.users):,} users with "
+            f"{self.items:,} items; {len(self.val):,} users for validation and {len(self.test):,} for the test."
         )
 
 
@@ -83,8 +84,8 @@ def load_interactions(config: InteractionDataConfig, *, seed: int) -> Interactio
     """
     data = sources.load(config)
     bounds = np.searchsorted(data.user, np.arange(len(data.users) + 1))
-    sequences = [data.item[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
-    times = None if data.time is None else [data.time[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    sequences = [data.item[a:b] for a, b in pairwise(bounds)]
+    times = None if data.time is None else [data.time[a:b] for a, b in pairwise(bounds)]
     if config.split == "leave-last":
         marks = [_last(len(s)) for s in sequences]
         data.notes.append("leave-last: the future of other users is in the training set; the split time avoids that")
@@ -143,7 +144,7 @@ def _by_time(
 def _random(length: int, draw: np.random.Generator, config: InteractionDataConfig) -> np.ndarray:
     marks = np.zeros(length, np.int8)
     order = draw.permutation(length)
-    test, val = (int(round(fraction * length)) for fraction in (config.test_fraction, config.val_fraction))
+    test, val = (round(fraction * length) for fraction in (config.test_fraction, config.val_fraction))
     if length >= FEWEST:
         marks[order[:test]] = 2
         marks[order[test : test + val]] = 1

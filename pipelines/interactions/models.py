@@ -109,36 +109,49 @@ class Transformer(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
-class TiedLogits(layers.Layer):
-    """States (B, D) to logits (B, I) by the item embeddings that also read the history, times a trained scale.
+class SequencePart(layers.Layer):
+    """Ids (B, L) to logits (B, I): item embeddings, a transformer, and the same embeddings again, times a trained scale.
 
     Args:
         items: I.
-        width: D.
         scale: First value of the scale.
+        width: Width of the embeddings.
+        blocks: Blocks of the transformer.
+        heads: Its heads.
+        dropout: Its dropout rate.
+        length: L.
     """
 
-    def __init__(self, items: int, width: int, scale: float, **kwargs: Any) -> None:
+    def __init__(
+        self, items: int, scale: float, width: int, blocks: int, heads: int, dropout: float, length: int, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.items, self.width, self.first = items, width, scale
-        self.embedding = layers.Embedding(
-            items + 1, width, embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02), name="items"
-        )
+        self.options = {
+            "items": items, "scale": scale, "width": width, "blocks": blocks, "heads": heads, "dropout": dropout,
+            "length": length,
+        }  # fmt: skip
+        start = keras.initializers.RandomNormal(stddev=0.02)
+        self.embedding = layers.Embedding(items + 1, width, embeddings_initializer=start, name="embedding")
+        self.transformer = Transformer(width, blocks, heads, dropout, length, name="transformer")
 
-    def build(self, *_: Any) -> None:
-        self.embedding.build(None)
-        self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(self.first), name="scale")
-        self.bias = self.add_weight(shape=(self.items,), initializer="zeros", name="bias")
+    def build(self, input_shape: Any) -> None:
+        options = self.options
+        self.embedding.build(input_shape)
+        self.transformer.build((None, options["length"], options["width"]))
+        first = keras.initializers.Constant(options["scale"])
+        self.scale = self.add_weight(shape=(), initializer=first, name="scale")
+        self.bias = self.add_weight(shape=(options["items"],), initializer="zeros", name="bias")
 
-    def call(self, state: Any) -> Any:
+    def call(self, ids: Any, training: bool | None = None) -> Any:
+        state = self.transformer(self.embedding(ids), ids, training=training)
         table = ops.convert_to_tensor(self.embedding.embeddings)[1:]
         return ops.matmul(state, ops.transpose(table)) * self.scale + self.bias
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape[0], self.items
+        return input_shape[0], self.options["items"]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "items": self.items, "width": self.width, "scale": self.first}
+        return {**super().get_config(), **self.options}
 
 
 def network(
@@ -159,7 +172,7 @@ def network(
         residual: Whether there is a transformer.
 
     Returns:
-        A functional model from ids int32 (B, L), 1 + the number of an item, 0 on the left for padding, to logits (B, I).
+        A functional model from int32 (B, L), 1 + the number of an item and 0 on the left for padding, to logits (B, I).
     """
     ids = keras.Input((length,), dtype="int32", name="history")
     parts = []
@@ -170,10 +183,8 @@ def network(
         parts.append(write(RecencySum(factors.half_life, name="recency")(read(ids), ids)))
         set_factors(read, write, factors, scale)
     if residual:
-        tied = TiedLogits(items, width, 1.0 if factors is None else 0.3, name="items")
-        tied.build()
-        state = Transformer(width, blocks, heads, dropout, length, name="transformer")(tied.embedding(ids), ids)
-        parts.append(tied(state))
+        scale_of_part = 1.0 if factors is None else 0.3
+        parts.append(SequencePart(items, scale_of_part, width, blocks, heads, dropout, length, name="sequence")(ids))
     logits = layers.Add()(parts) if len(parts) > 1 else parts[0]
     return keras.Model(ids, HideKnown(name="logits")(logits, ids), name="recommender")
 

@@ -107,9 +107,8 @@ def _reasons(model: keras.Model, known: list[int], order: Sequence[int], spec: d
     batch = histories([np.array(h, np.int64) for h in [last, *without]], spec["length"])
     scores = np.asarray(model.predict_on_batch(batch))[:, list(order)]
     gains = scores[:1] - scores[1:]  # (H, items)
-    return [
-        "; ".join(
-            spec["titles"][distinct[h]] for h in np.argsort(-gains[:, j], kind="stable")[:REASONS] if gains[h, j] > 0
-        )
-        for j in range(len(order))
-    ]
+    found = []
+    for gain in gains.T:
+        main = [h for h in np.argsort(-gain, kind="stable")[:REASONS] if gain[h] > 0]
+        found.append("; ".join(spec["titles"][distinct[h]] for h in main))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,8 +105,8 @@ def _sentence(ours: Ranking, others: dict[str, Ranking], options: Any) -> str:
     hit, ahead = ours.metrics["hr_10"], difference(ours, others[best], "ndcg_10", **options)
     told = "which can be told from chance" if ahead.low > 0 or ahead.high < 0 else "which cannot be told from chance"
     return (
-        f"For {hit.value:.1%} of {len(ours.top):,} test users (95 % interval {hit.low:.1%} to {hit.high:.1%}) a held-out "
-        f"item is among the first ten recommendations; NDCG@10 is {ours.metrics['ndcg_10'].value:.4f}, "
+        f"For {hit.value:.1%} of {len(ours.top):,} test users (95 % interval {hit.low:.1%} to {hit.high:.1%}) a "
+        f"held-out item is among the first ten recommendations; NDCG@10 is {ours.metrics['ndcg_10'].value:.4f}, "
         f"{signed(ahead.value)} beside the best baseline ({best}), {told}."
     )
 
@@ -119,13 +120,13 @@ def _scores(ours: Ranking, others: dict[str, Ranking], data: InteractionSplits, 
         beside.append((name, *values, f"{signed(ahead.value)} ({signed(ahead.low)} to {signed(ahead.high)})"))
     columns = ("baseline", *(score_name(name) for name in HEADLINE), "ours ahead in NDCG@10 (95 % interval)")
     caption = (
-        f"All {data.items:,} items are ranked for {len(ours.top):,} test users, known ones excluded. Coverage: fraction of "
-        "the items that are recommended to somebody; novelty: mean self-information of recommended items in bits; "
+        f"All {data.items:,} items are ranked for {len(ours.top):,} test users, known ones excluded. Coverage: "
+        "fraction of the items that are recommended to somebody; novelty: mean self-information of recommended items in bits; "
         "popularity: how many users of the training set have a recommended item on average."
     )
     return Section("Scores", [
         Table(("score", "value", "95 % interval"), table, caption),
-        Table(columns, beside, "Baselines, tuned on the validation set; differences by the paired bootstrap over users."),
+        Table(columns, beside, "Baselines, tuned on the validation set; differences by the paired bootstrap."),
     ])  # fmt: skip
 
 
@@ -134,11 +135,11 @@ def _lists(data: InteractionSplits, ours: Ranking) -> list[Any]:
     for q in range(min(SHOWN_USERS, len(data.test))):
         wanted = set(data.test.wanted[q].tolist())
         last = data.test.known[q][::-1][:SHOWN_ITEMS]
+        shown = [*(titles[i] for i in last), *[""] * SHOWN_ITEMS]
         rows = [
-            (str(place + 1), titles[item], "held out" if item in wanted else "", titles[last[place]] if place < len(last)
-             else "")
+            (str(place + 1), titles[item], "held out" if item in wanted else "", shown[place])
             for place, item in enumerate(ours.top[q][:SHOWN_ITEMS])
-        ]  # fmt: skip
+        ]
         name = data.interactions.users[data.test.users[q]]
         held = ", ".join(titles[i] for i in list(wanted)[:3])
         columns = ("rank", "recommended", "", "last items of the user, the newest first")
@@ -158,7 +159,7 @@ def _groups(data: InteractionSplits, ours: Ranking, seen: np.ndarray) -> list[An
     ):
         edges = np.unique(np.quantile(by, [0, 0.25, 0.5, 0.75, 1]))
         groups, means = [], []
-        for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for i, (low, high) in enumerate(pairwise(edges)):
             inside = (by >= low) & ((by <= high) if i == len(edges) - 2 else (by < high))
             if inside.any():
                 groups.append(f"{low:.0f} to {high:.0f} ({int(inside.sum())} users)")

@@ -35,8 +35,9 @@ class Ranking:
 def of_user(ranks: np.ndarray, number: int) -> dict[str, float]:
     """Scores of a user from the ranks (0 is the first) of the `number` held-out items; those not ranked are infinite.
 
-    NDCG has binary gains and the logarithm of base 2; Recall is the fraction of the held-out items among the first k; HR
-    (hit rate) whether one of them is; MRR the inverse of the first one's rank, and MAP the average precision, both at 20.
+    NDCG has binary gains and the logarithm of base 2; Recall is the fraction of the held-out items among the first k,
+    HR (hit rate) whether one of them is, MRR the inverse of the first one's rank, MAP the average precision, both at
+    20.
     """
     found: dict[str, float] = {}
     for k in CUTS:
@@ -74,7 +75,7 @@ def rank(
         scores[:, seen == 0] = -np.inf
         for row, q in zip(scores, chosen, strict=True):
             row[queries.known[q]] = -np.inf
-            order = np.argsort(-row, kind="stable")[: CUTS[-1]]
+            order = first(row, CUTS[-1])
             tops.append(order)
             wanted = queries.wanted[q]
             of_item = {int(item): place for place, item in enumerate(order) if np.isfinite(row[item])}
@@ -91,6 +92,13 @@ def rank(
     metrics["novelty_10"] = Estimate(float(-np.log2(np.maximum(fraction[shown], 1e-12)).mean()))
     metrics["popularity_10"] = Estimate(float(seen[shown].mean()))
     return Ranking(users, metrics, top)
+
+
+def first(scores: np.ndarray, number: int) -> np.ndarray:
+    """The numbers of the highest scores (I,), the highest first; ties by number."""
+    number = min(number, len(scores))
+    chosen = np.argpartition(-scores, number - 1)[:number]
+    return chosen[np.lexsort((chosen, -scores[chosen]))]
 
 
 def mean(values: np.ndarray, *, seed: int, resamples: int) -> Estimate:
