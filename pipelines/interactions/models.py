@@ -41,7 +41,7 @@ class HideKnown(layers.Layer):
     """Logits (B, I) and ids (B, L) to logits where the items of the history cannot be recommended."""
 
     def call(self, logits: Any, ids: Any) -> Any:
-        known = ops.max(ops.one_hot(ids - 1, logits.shape[-1], dtype=logits.dtype), 1)
+        known = ops.max(ops.one_hot(ids, logits.shape[-1] + 1, dtype=logits.dtype), 1)[:, 1:]  # 0 is padding
         return ops.where(known > 0, ops.cast(FORBIDDEN, logits.dtype), logits)
 
 
@@ -110,7 +110,7 @@ class Transformer(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipelines")
 class SequencePart(layers.Layer):
-    """Ids (B, L) to logits (B, I): item embeddings, a transformer, and the same embeddings again, times a trained scale.
+    """Ids (B, L) to logits (B, I): item embeddings, a transformer, and the same embeddings again, with a scale.
 
     Args:
         items: I.

@@ -85,12 +85,21 @@ def table(path: Path) -> pd.DataFrame:
         if suffix in (".jsonl", ".ndjson"):
             return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
         if suffix in (".csv", ".tsv", ".txt", ".dat"):
-            separator = "\t" if suffix == ".tsv" else None
-            return pd.read_csv(path, sep=separator, engine="python", dtype=str, encoding="utf-8-sig",
-                               keep_default_na=False)  # fmt: skip
+            return pd.read_csv(path, sep=_separator(path), dtype=str, encoding="utf-8-sig", keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {one_line(error)}") from None
     raise UserError(f"{path}: a file must be .csv, .tsv, .parquet or .jsonl")
+
+
+def _separator(path: Path) -> str:
+    """The separator of the first line, a comma where it has none; what stands in quotes does not count."""
+    import re
+
+    with open(path, encoding="utf-8-sig") as file:
+        header = re.sub(r'"[^"]*"', "", file.readline())
+    if "::" in header:
+        return "::"
+    return max(",;\t|", key=header.count) if any(mark in header for mark in ";\t|") else ","
 
 
 def _no_folder(path: Path) -> pd.DataFrame:
