@@ -124,7 +124,7 @@ def finish(config: Config, data: SegmentSplits, model: Any) -> tuple[Any, dict[s
     import numpy as np
 
     from pipelines.engine.calibration import calibrate_on_validation
-    from pipelines.segmentation.losses import IGNORED
+    from pipelines.segmentation.masks import IGNORED
     from pipelines.segmentation.predict import each
 
     if config.model.calibrate:

@@ -15,8 +15,8 @@ PRIOR = 0.01  # probability of a class at a location before training (Lin et al.
 def choose_strides(sides: Any) -> tuple[int, ...]:
     """Strides of the pyramid that suit boxes, by the square roots of their areas at the model's size, in pixels.
 
-    The finest level has about three to six locations along the side of a median box; coarser ones follow for the
-    largest boxes. A finer level would cost a CPU as much as all others together.
+    The finest level has about four to nine locations along the side of a median box; coarser ones follow for the largest
+    boxes.
     """
     import numpy as np
 
@@ -24,7 +24,7 @@ def choose_strides(sides: Any) -> tuple[int, ...]:
     if not len(sides):
         return (8, 16)
     median, large = np.quantile(sides, [0.5, 0.95])
-    first = int(np.clip(2 ** math.floor(math.log2(max(median, 1) / 3)), 4, 16))
+    first = int(np.clip(2 ** math.floor(math.log2(max(median, 1) / 4.5)), 4, 16))
     levels = 1 + int(np.clip(math.ceil(math.log2(max(large / (first * 8), 1))), 1, 3))
     return tuple(first * 2**i for i in range(levels))
 

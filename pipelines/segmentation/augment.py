@@ -66,7 +66,7 @@ def moves(config: SegmentAugmentConfig, draw: Draws, height: int, width: int) ->
 def _moved(images: Any, transforms: Any, interpolation: str, border: str) -> Any:
     import tensorflow as tf
 
-    from pipelines.segmentation.losses import IGNORED
+    from pipelines.segmentation.masks import IGNORED
 
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images, transforms=transforms, output_shape=tf.shape(images)[1:3], fill_value=float(IGNORED),

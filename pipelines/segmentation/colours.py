@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.segmentation.losses import IGNORED
+from pipelines.segmentation.masks import IGNORED
 
 # Okabe & Ito's colours, which colour-blind people can tell apart, then a colour map for more classes.
 COLOURS = (

@@ -13,8 +13,7 @@ from pipelines.data import sources
 from pipelines.data import summary as summaries
 from pipelines.data.split import cut
 from pipelines.segmentation import sources as segment_sources
-from pipelines.segmentation.losses import IGNORED
-from pipelines.segmentation.masks import Encoding, find_encoding, resize
+from pipelines.segmentation.masks import IGNORED, Encoding, find_encoding, resize
 from pipelines.segmentation.read import SegmentSpec, open_image, turned
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from pipelines.segmentation.masks import IGNORED
+
 NAMES = ("cross-entropy", "dice", "cross-entropy+dice", "focal-tversky", "lovasz")
-IGNORED = 255  # how ignored pixels are coded inside the pipeline
 SMOOTH = 1.0  # pixels; keeps the ratios of absent classes defined
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from pipelines.core.errors import UserError
 from pipelines.core.files import one_line
 from pipelines.images.decode import open_image
-from pipelines.segmentation.losses import IGNORED
 
+IGNORED = 255  # how ignored pixels are coded inside the pipeline
 MOST_COLOURS = 64
 RARE = 0.002  # fraction of the pixels below which a colour looks like a damaged border
 CROWD = -1  # value of pixels that are ignored because they are of a crowd

@@ -16,7 +16,7 @@ from pipelines.engine.classes.classification import about, calibrated
 from pipelines.engine.report import Assessment, Figure, Headline, Section, Table, Text
 from pipelines.metrics import title
 from pipelines.segmentation.colours import colours, overlay
-from pipelines.segmentation.losses import IGNORED
+from pipelines.segmentation.masks import IGNORED
 from pipelines.segmentation.predict import each, viewable
 from pipelines.segmentation.scores import BINS, Collected, Segmentation
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.engine.calibration import Reliability, reliability
 from pipelines.metrics import Estimate, bootstrap
-from pipelines.segmentation.losses import IGNORED
+from pipelines.segmentation.masks import IGNORED
 
 BINS = 15
 TOLERANCE = 0.0075  # of the image's diagonal, how far a boundary may be off (Cordts et al. use about as much)

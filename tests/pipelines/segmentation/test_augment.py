@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipelines.segmentation.augment import augment_batch
 from pipelines.segmentation.config import SegmentAugmentConfig
-from pipelines.segmentation.losses import IGNORED
+from pipelines.segmentation.masks import IGNORED
 
 
 def marked(draw, side=16):

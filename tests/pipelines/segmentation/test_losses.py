@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipelines.segmentation.losses import IGNORED, NAMES, MeanIoU, SegmentationLoss, pixel_weights
+from pipelines.segmentation.losses import NAMES, MeanIoU, SegmentationLoss, pixel_weights
+from pipelines.segmentation.masks import IGNORED
 
 pytestmark = pytest.mark.backend
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
-from pipelines.segmentation.losses import IGNORED
+from pipelines.segmentation.masks import IGNORED
 from pipelines.segmentation.report import reason
 from pipelines.segmentation.scores import Collected, boundary_f1
 

@@ -10,8 +10,7 @@ from pycocotools import mask as coco
 from pipelines.core.errors import UserError
 from pipelines.segmentation.config import SegmentDataConfig
 from pipelines.segmentation.load import load_segments, load_test_segments
-from pipelines.segmentation.losses import IGNORED
-from pipelines.segmentation.masks import Encoding, parse_colour
+from pipelines.segmentation.masks import IGNORED, Encoding, parse_colour
 
 SIDE = 24
 COLOURS = {"sky": (70, 130, 180), "road": (128, 64, 128), "tree": (107, 142, 35)}
