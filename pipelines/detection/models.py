@@ -15,8 +15,8 @@ PRIOR = 0.01  # probability of a class at a location before training (Lin et al.
 def choose_strides(sides: Any) -> tuple[int, ...]:
     """Strides of the pyramid that suit boxes, by the square roots of their areas at the model's size, in pixels.
 
-    The finest level has about four to nine locations along the side of a median box; coarser ones follow for the largest
-    boxes.
+    The finest level has about four to nine locations along the side of a median box; coarser ones follow for the
+    largest boxes.
     """
     import numpy as np
 

@@ -121,8 +121,8 @@ def _scores(ours: Ranking, others: dict[str, Ranking], data: InteractionSplits, 
     columns = ("baseline", *(score_name(name) for name in HEADLINE), "ours ahead in NDCG@10 (95 % interval)")
     caption = (
         f"All {data.items:,} items are ranked for {len(ours.top):,} test users, known ones excluded. Coverage: "
-        "fraction of the items that are recommended to somebody; novelty: mean self-information of recommended items in "
-        "bits; "
+        "fraction of the items that are recommended to somebody; novelty: mean self-information of recommended items "
+        "in bits; "
         "popularity: how many users of the training set have a recommended item on average."
     )
     return Section("Scores", [
