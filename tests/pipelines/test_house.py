@@ -10,7 +10,7 @@ TOOLKITS = ("callbacks", "optimizers", "regularizers")
 # A room may import those before it. Kinds of data stand side by side; what one of them uses of another is named below.
 ORDER = ("core", "shared", "data", "engine", "kind", "task")
 SHARED = ("layers", "losses", "metrics")  # pipelines/layers.py and the like
-KINDS = ("detection", "images", "pairs", "segmentation", "tables", "tags", "texts")
+KINDS = ("detection", "images", "interactions", "pairs", "segmentation", "tables", "tags", "texts")
 USES = {
     ("detection", "images"), ("detection", "segmentation"), ("pairs", "texts"), ("segmentation", "images"),
     ("tags", "texts"),
