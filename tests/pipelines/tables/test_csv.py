@@ -32,7 +32,7 @@ def test_rows_keep_their_numbers(tmp_path, monkeypatch, text, rows, skipped):
     assert dict(zip(frame.index, frame.itertuples(index=False, name=None), strict=True)) == rows
     assert [(name, int(fault.split()[0])) for name, fault in raw.skipped] == skipped
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    assert from_stdin().parts["all"].index.tolist() == list(rows)
+    assert from_stdin().splits["all"].index.tolist() == list(rows)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_class_may_be_called_none(tmp_path, cells, column, note):
         assert got.astype(object).where(got.notna(), None).tolist() == column
         assert bool(raw.notes) == note
         assert raw.splits["all"]["x"].isna().tolist() == [True, False, False, True]
-    assert read_file(path).parts["all"]["grade"].isna().any()
+    assert read_file(path).splits["all"]["grade"].isna().any()
 
 
 def test_predict_answers_every_row_of_a_file(tmp_path, monkeypatch):

@@ -378,4 +378,4 @@ def test_what_cannot_be_used(frame, options, words):
 def test_a_table_of_another_process_is_not_found():
     with pytest.raises(UserError, match="memory of another process"):
         load(TableDataConfig(), "memory:999", {})
-    assert load(TableDataConfig(), "mine", {"mine": lambda: RawTable({"all": FRAME})}).parts["all"] is FRAME
+    assert load(TableDataConfig(), "mine", {"mine": lambda: RawTable({"all": FRAME})}).splits["all"] is FRAME
