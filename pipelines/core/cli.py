@@ -308,7 +308,8 @@ def _kind(kind: str) -> str:
         "dict": "a mapping",
     }
     if options := _literals(kind):
-        classes = [simple.get(name, name) for name in re.findall(r"<class '(\w+)'>", kind)]
+        classes = [simple.get(name, name) for name in re.findall(r"<class '(\w+)'>", kind) if name != "NoneType"]
+        options = [option for option in options if option != "NoneType"]
         return f"{' or '.join([*classes, *options])}" if classes else f"one of {', '.join(options)}"
     if match := re.fullmatch(r"<class '(\w+)'>", kind.strip()):
         return simple.get(match[1], match[1])

@@ -90,7 +90,7 @@ class TaskRecord:
             return config
         config, lines = self.resolve(config, data)
         for line in lines:
-            say(line)
+            say(f"note: {line}")
         return config
 
     @property

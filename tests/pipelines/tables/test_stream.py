@@ -125,7 +125,7 @@ def test_copies_are_not_said_to_be_absent(path):
     said = [
         block.text for block in classification.about(data.summary, data.target.classes).blocks if hasattr(block, "text")
     ]
-    assert "Samples in two parts were not looked for." in said
+    assert "Samples that occur in two splits were not searched." in said
     assert not any("No sample stands" in text for text in said)
 
 

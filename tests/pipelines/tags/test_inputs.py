@@ -47,7 +47,7 @@ def test_files_in_columns_keep_their_words(tmp_path):
     written = "".join(to_columns(row))
     assert [line.split("\t") for line in written.split("\n")[:3]] == [["#", "B-p"], ["is", "I-p"], ["a", "O"]]
     (tmp_path / "b.conll").write_text(written)
-    (sentence,) = tag_sources.load(TagsDataConfig(), str(tmp_path / "b.conll")).parts["all"]
+    (sentence,) = tag_sources.load(TagsDataConfig(), str(tmp_path / "b.conll")).splits["all"]
     assert sentence.tokens == ["#", "is", *"a" * 20]
     (tmp_path / "c.tsv").write_text("1\tAda\n2\tran\n")
     (tmp_path / "words.bio").write_text("Ada\nran\n")

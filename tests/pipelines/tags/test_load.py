@@ -97,7 +97,7 @@ def test_rows_with_spans_keep_their_places(tmp_path):
     assert found == [("Ada Lovelace", "person"), ("São Paulo", "place"), ("Ada Lovelace-Byron", "person"), ("Ada", "person")]  # fmt: skip
     assert not raw.skipped
     assert "1 texts are empty" in raw.notes
-    assert any("2 entities overlap" in note for note in raw.notes)
+    assert any("2 entities that overlap" in note for note in raw.notes)
 
 
 BROKEN_ROWS = {
