@@ -13,7 +13,7 @@ from pipelines.core import cli
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
-COMMAND = re.compile(r"python -m pipelines\.(\w+)([^`|\n]*)")
+COMMAND = re.compile(r"python -m pipelines\.(\w+)((?:'[^'\n]*'|[^`|\n])*)")
 # What an example takes for given: a classifier of digits, built and not yet compiled.
 GIVEN = """
 import keras

@@ -39,7 +39,7 @@ def test_formats_give_the_same(tmp_path, kind):
     data = load(path)
     assert everything(data) == sorted(ROWS)
     assert data.classes == ("bad", "good")
-    assert {name: len(part.texts) for name, part in data.parts().items()} == {"train": 28, "val": 6, "test": 6}
+    assert {name: len(part.texts) for name, part in data.parts().items()} == {"train": 30, "val": 4, "test": 6}
     assert all(abs(part.labels.mean() - 0.5) < 0.01 for part in data.parts().values())
 
 
@@ -90,7 +90,7 @@ def test_a_function_may_give_parts(tmp_path, monkeypatch):
         data = load(f"mine_parts:{name}")
         assert len(data.test.texts) == 22
         assert data.classes == ("0", "1")
-    with pytest.raises(UserError, match="at least two a class"):
+    with pytest.raises(UserError, match="at least two per class"):
         load("mine_parts:two")
     with pytest.raises(UserError, match="must return"):
         load("mine_parts:text")
@@ -337,7 +337,7 @@ def test_data_sets_of_tensorflow(monkeypatch):
     with pytest.raises(UserError, match="no text classification data set"):
         load("tfds:pictures")
     builder = Builder({"text": text, "label": label}, None, validation=test)
-    with pytest.raises(UserError, match="no part named train"):
+    with pytest.raises(UserError, match="no split named train"):
         load("tfds:reviews")
 
 

@@ -108,7 +108,7 @@ def test_near_duplicates_are_named():
     texts, _ = data(False)
     texts.similar.extend([("train", 3, "test", 1, 0.75), ("val", 2, "test", 1, 0.9)])
     (table,), rows = text_report.near_duplicates(texts)
-    assert [(row["split"], row["sample"], row["part_2"], row["sample_2"]) for row in rows] == [
+    assert [(row["split"], row["sample"], row["split_2"], row["sample_2"]) for row in rows] == [
         ("val", "d.csv line 4", "test", "d.csv line 3"), ("train", "d.csv line 5", "test", "d.csv line 3"),
     ]  # fmt: skip
     assert rows[1]["text"] == texts.train.texts[3]
