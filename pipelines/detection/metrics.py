@@ -59,18 +59,18 @@ class RunningAP50(keras.metrics.Metric):
         self.objects.assign_add(ops.sum(ops.cast(labels >= 0, "float32")))
 
     def result(self) -> Any:
-        right = ops.cumsum(ops.flip(self.right))
-        wrong = ops.cumsum(ops.flip(self.wrong))
+        right = ops.cumsum(ops.flip(ops.convert_to_tensor(self.right)))
+        wrong = ops.cumsum(ops.flip(ops.convert_to_tensor(self.wrong)))
         precision = right / ops.maximum(right + wrong, 1e-9)
         # The best precision at this recall or a higher one, over the steps of recall.
         later = ops.convert_to_tensor(np.triu(np.ones((self.bins, self.bins), np.float32)))
         envelope = ops.max(precision[None] * later, axis=-1)
-        steps = ops.flip(self.right) / ops.maximum(self.objects, 1.0)
+        steps = ops.flip(ops.convert_to_tensor(self.right)) / ops.maximum(self.objects, 1.0)
         return ops.sum(envelope * steps)
 
     def reset_state(self) -> None:
         for variable in self.variables:
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {"number": self.number, "limit": self.limit, "bins": self.bins,

@@ -129,7 +129,7 @@ def test_data_are_read_anew_where_the_search_changes_them(here, monkeypatch, spa
         (["--trials", "0"], "at least 1"), (["--space", "nowhere.yaml"], "cannot be read"),
         (["--trials", "x"], "invalid int"),
         (["--space", "a.yaml"], "must be {low, high}"), (["--space", "b.yaml"], "unknown option --model.widht"),
-        (["--space", "c.yaml"], "expected options"), (["--study", "taken"], "is no study"),
+        (["--space", "c.yaml"], "expected options"), (["--study", "taken"], "is not a study"),
         (["--epohcs", "3"], "did you mean"),
     ],
 )  # fmt: skip
