@@ -23,13 +23,18 @@ RUN_FILES = {
 }  # fmt: skip
 
 
+TRUSTED = {
+    "PIPELINES_TRUST_CODE": "1"
+}  # the tests' own models; tests/pipelines/engine/test_load.py is about the refusal
+
+
 def command(task, *argv):
     return [sys.executable, "-m", f"pipelines.{task}", *map(str, argv)]
 
 
 def environment(**more):
     """This process's, such that the code under test is found from any folder."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **more}
+    return {**os.environ, **TRUSTED, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **more}
 
 
 def run_task(task, *argv, cwd, stdin=None, own_process=False, **variables):
@@ -53,6 +58,7 @@ def _run_here(task, argv, cwd, stdin):
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             mock.patch("sys.stdin", given),
+            mock.patch.dict(os.environ, TRUSTED),
         ):
             import_module(f"pipelines.{task}").TASK.main(argv)
     except SystemExit as end:
