@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipelines.segmentation.load import SegmentSplits
 
-MODULES = {"unet": "pipelines.segmentation.layers", "applications": "pipelines.layers", "kerashub": "keras_hub"}
+MODULES = {"unet": "pipelines.layers", "applications": "pipelines.layers", "kerashub": "keras_hub"}
 SPACE: dict[str, dict[str, Any]] = {
     "augment.scale": {"low": 0.6, "high": 1.0},
     "augment.rotate": {"low": 0.0, "high": 20.0},

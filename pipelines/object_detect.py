@@ -122,7 +122,7 @@ def spec(config: Config, data: DetectionSplits) -> dict[str, Any]:
         "nms_iou": config.model.nms_iou,
         "max_detections": config.model.max_detections,
         "confidence": 0.5,
-        "modules": ["pipelines.segmentation.layers", {"detector": "pipelines.detection.layers"}.get(own, own)],
+        "modules": ["pipelines.layers", {"detector": "pipelines.detection.layers"}.get(own, own)],
     }
 
 

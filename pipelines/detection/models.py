@@ -55,7 +55,7 @@ def detector(
     from keras import layers
 
     from pipelines.detection.layers import DetectionOutput
-    from pipelines.segmentation.layers import SpaceToDepth
+    from pipelines.layers import SpaceToDepth
 
     def conv(x: Any, filters: int, size: int = 3, strides: int = 1) -> Any:
         x = layers.Conv2D(filters, size, strides, "same", use_bias=False, kernel_initializer="he_normal")(x)

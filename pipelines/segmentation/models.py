@@ -34,7 +34,7 @@ def unet(
     import keras
     from keras import layers
 
-    from pipelines.segmentation.layers import DepthToSpace, SpaceToDepth
+    from pipelines.layers import DepthToSpace, SpaceToDepth
 
     def conv(x: Any, filters: int, size: int = 3) -> Any:
         x = layers.Conv2D(filters, size, padding="same", use_bias=False, kernel_initializer="he_normal")(x)

@@ -12,7 +12,7 @@ ORDER = ("core", "shared", "data", "engine", "kind", "task")
 SHARED = ("layers", "losses", "metrics")  # pipelines/layers.py and the like
 KINDS = ("detection", "images", "interactions", "pairs", "segmentation", "tables", "tags", "texts")
 USES = {
-    ("detection", "images"), ("detection", "segmentation"), ("pairs", "texts"), ("segmentation", "images"),
+    ("detection", "images"), ("pairs", "texts"), ("segmentation", "images"),
     ("tags", "texts"),
 }  # fmt: skip
 MOST_FILES, MOST_LINES = 20, 400

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.layers import DepthToSpace, SpaceToDepth
 from pipelines.segmentation import models
-from pipelines.segmentation.layers import DepthToSpace, SpaceToDepth
 from pipelines.segmentation.predict import by_windows, of_source, starts, write_mask
 from pipelines.segmentation.read import SegmentSpec
 
