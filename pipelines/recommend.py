@@ -59,7 +59,7 @@ def build_model(config: Config, data: InteractionSplits) -> Any:
         data.items, options.history, factors, scale, width=options.width, blocks=options.blocks, heads=options.heads,
         dropout=options.dropout, residual=options.builder != "linear",
     )  # fmt: skip
-    model.chosen, model.factors = chosen, factors
+    model.chosen = chosen
     return model
 
 
