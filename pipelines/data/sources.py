@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,6 +201,12 @@ def choose(columns: Sequence[str], chosen: str | None, usual: Sequence[str], opt
         return chosen
     lower = {name.lower(): name for name in reversed(columns)}
     return next((lower[name] for name in usual if name in lower), None)
+
+
+def separator(header: str) -> str:
+    """The separator of a table by its first line: what stands in quotes does not count; a comma if it has none."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t|", key=bare.count)
 
 
 def keras_failed(name: str, error: Exception) -> UserError:

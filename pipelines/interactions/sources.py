@@ -92,14 +92,9 @@ def table(path: Path) -> pd.DataFrame:
 
 
 def _separator(path: Path) -> str:
-    """The separator of the first line, a comma where it has none; what stands in quotes does not count."""
-    import re
-
     with open(path, encoding="utf-8-sig") as file:
-        header = re.sub(r'"[^"]*"', "", file.readline())
-    if "::" in header:
-        return "::"
-    return max(",;\t|", key=header.count) if any(mark in header for mark in ";\t|") else ","
+        header = file.readline()
+    return "::" if "::" in header else sources.separator(header)
 
 
 def _no_folder(path: Path) -> pd.DataFrame:

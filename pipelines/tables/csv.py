@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import pandas as pd
 
+from pipelines.data import sources
+
 if TYPE_CHECKING:
     from pipelines.tables.raw import RawTable
 
@@ -41,7 +43,7 @@ def read_csv(
     name = source.name if isinstance(source, Path) else "standard input"
     with _opened(source) as file:
         header = file.readline()
-    separator = separator or max(",;\t|", key=header.count)
+    separator = separator or sources.separator(header)
     options: dict[str, Any] = {
         "sep": separator, "na_values": MISSING, "encoding": "utf-8-sig", "index_col": False, "low_memory": False
     }  # fmt: skip

@@ -79,3 +79,11 @@ def test_predict_answers_every_row_of_a_file(tmp_path, monkeypatch):
     assert row == {"input": "row:0", "y": 0}
     (row,) = table_predict.predict(None, spec, [RawTable({"all": frame[["z"]].head(2)})])
     assert row["input"] == "row"
+
+
+def test_separators_in_a_quoted_header_do_not_count(tmp_path):
+    path = tmp_path / "loans.csv"
+    path.write_text('"income, yearly, net";"debts, all";bad\n1000;20;yes\n2000;30;no\n')
+    frame = read_file(path).splits["all"]
+    assert list(frame.columns) == ["income, yearly, net", "debts, all", "bad"]
+    assert len(frame) == 2
