@@ -68,7 +68,7 @@ def assess(
     sections = [
         _scores(ours, others, data, options),
         Section("Recommendations", _lists(data, ours)),
-        Section("Where it is right", _groups(data, ours, seen)),
+        Section("Scores by group", _groups(data, ours, seen)),
         about(data.summary, ["users", "interactions"], "of", "Users and interactions by split."),
     ]
     return Assessment(
@@ -95,7 +95,7 @@ def _baselines(
     if "regularization" in chosen:
         recent = refitted(data, config, chosen)
         plain = replace(recent, half_life=0.0)
-        for name, factors in (("EASE", plain), ("EASE, recent items weigh more", recent)):
+        for name, factors in (("EASE", plain), ("recency-weighted EASE", recent)):
             found[name] = rank(data.test, baseline_scores(factors.scores, data.test), seen, **options)
     return found
 
@@ -143,7 +143,7 @@ def _lists(data: InteractionSplits, ours: Ranking) -> list[Any]:
         ]
         name = data.interactions.users[data.test.users[q]]
         held = ", ".join(titles[i] for i in list(wanted)[:3])
-        columns = ("rank", "recommended", "", "last items of the user, the newest first")
+        columns = ("rank", "recommended", "note", "last items of the user, the newest first")
         blocks.append(Table(columns, rows, f"User {name}; held out: {held}."))
     return blocks
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.pairs.load import PairData
 
 SHOWN, MAPS, BANDS = 12, 3, 5
+COPIED = "the source, copied"
 NEIGHBOURS = 50_000  # training sources among which the most similar is looked for
 CELL = 300
 
@@ -60,9 +61,7 @@ def assess(data: PairData, decoder: Decoder, *, seed: int, resamples: int) -> As
         short = [i for i in np.argsort([len(s) for s in sources], kind="stable") if len(sources[i]) > 15]
         drawn = [sources[i] for i in short[:: max(len(short) // (3 * MAPS), 1)][:MAPS]] or sources[:1]
         note = "Rows are the pieces of the translation, columns those of the source; a row's weights sum to 1."
-        sections.append(
-            Section("Where the model looked", [Text(note), *attention_maps(decoder, drawn, "attention_test")])
-        )
+        sections.append(Section("Attention", [Text(note), *attention_maps(decoder, drawn, "attention_test")]))
     sections.append(Section("Suspicious translations", _suspicious(sources, references, found)))
     if data.encoded:
         sections.append(Section("Data", _data(data, sources, scores, new, metrics)))
@@ -76,13 +75,19 @@ def assess(data: PairData, decoder: Decoder, *, seed: int, resamples: int) -> As
             names, sources, references, texts, single, found, data.seen, strict=True
         )
     ]  # fmt: skip
-    headline = [
-        Headline("BLEU", _hundred(estimates["bleu"]), scores.signatures["bleu"]),
-        Headline("chrF", _hundred(estimates["chrf"]), scores.signatures["chrf"]),
-        Headline("exact match", str(estimates["exact_match"]), f"of {len(texts):,} test pairs"),
-    ]
+    copied = metrics["baselines"][COPIED]
+    headline = []
+    for name, title, digits in (("bleu", "BLEU", 2), ("chrf", "chrF", 2), ("exact_match", "exact match", 4)):
+        value, low, high, other = (f"{x:.{digits}f}" for x in (*vars(estimates[name]).values(), copied[name]))
+        headline.append(Headline(title, value, f"95 % interval {low} to {high}; {COPIED} {other}"))
+    exact = estimates["exact_match"]
+    summary = (
+        f"{exact.value:.1%} of {len(texts):,} test texts are translated exactly as in the reference (95 % interval "
+        f"{exact.low:.1%} to {exact.high:.1%}); BLEU is {estimates['bleu'].value:.1f} and chrF "
+        f"{estimates['chrf'].value:.1f}; {COPIED}, they are {copied['bleu']:.1f} and {copied['chrf']:.1f}."
+    )
     _print_examples(sources, references, texts, seed)
-    return Assessment(metrics, headline, rows, sections)
+    return Assessment(metrics, headline, rows, sections, summary=summary)
 
 
 def _hundred(value: Estimate) -> str:
@@ -95,7 +100,7 @@ def _scores(
 ) -> Table:  # fmt: skip
     rows = [("this model", *(_hundred(estimates[n]) for n in ("bleu", "chrf")), str(estimates["exact_match"]))]
     metrics["baselines"] = {}
-    others = {"the source, copied": list(sources)}
+    others = {COPIED: list(sources)}
     if data.encoded:
         others["the translation of the most similar training source"] = _nearest(data, sources)
     for name, texts in others.items():
@@ -104,9 +109,9 @@ def _scores(
         rows.append((name, f"{value['bleu']:.2f}", f"{value['chrf']:.2f}", f"{value['exact_match']:.4f}"))
     caption = (
         f"BLEU and chrF by sacreBLEU (0 to 100): {scores.signatures['bleu']}; {scores.signatures['chrf']}. "
-        "In parentheses 95% intervals of the bootstrap."
+        "In parentheses 95 % intervals of the bootstrap."
     )
-    return Table(("", "BLEU", "chrF", "exact match"), rows, caption)
+    return Table(("translation", "BLEU", "chrF", "exact match"), rows, caption)
 
 
 def _nearest(data: PairData, sources: Sequence[str]) -> list[str]:

@@ -129,8 +129,13 @@ def _errors(
                "Confusion of pixels: rows are the true classes, columns the predicted ones, in thousandths of the row.",
                "Confusion matrix of pixels"),
     ]  # fmt: skip
-    groups = (("worst", "The images with the lowest IoU.", order[:SHOWN]),
-              ("best", "The images with the highest IoU.", order[::-1][:SHOWN]))  # fmt: skip
+    # An image of background alone is right for every model, and shows nothing.
+    full = np.array([matrix[1:].any() for matrix in confusions])
+    best = order[::-1][full[order[::-1]]] if full.any() else order[::-1]
+    groups = (
+        ("worst", "The images with the lowest IoU.", order[:SHOWN]),
+        ("best", "The images with the highest IoU, of those with a class beside the first.", best[:SHOWN]),
+    )
     for name, caption, chosen in groups:
         samples = type(data.test)(
             data.test.pairs, data.test.chosen[chosen], data.spec, data.encoding, data.test.images, data.test.masks
