@@ -137,10 +137,10 @@ def bootstrap(
 # Names of scores in reports; other scores are shown under their own name, with spaces.
 SCORES = {
     "boundary_f1": "boundary F1", "brier": "Brier score", "c_index": "C-index", "dice": "Dice",
-    "entity_f1": "entity F1", "f1": "F1", "gini": "Gini", "mean_iou": "mean IoU", "mean_iou_foreground": "mean IoU of the foreground",
-    "mean_iou_images": "mean IoU over images",
-    "hamming_loss": "Hamming loss", "ks": "Kolmogorov-Smirnov", "mae": "MAE", "macro_f1": "macro F1",
-    "micro_f1": "micro F1", "r2": "R²", "rmse": "RMSE", "roc_auc": "ROC AUC",
+    "entity_f1": "entity F1", "f1": "F1", "gini": "Gini", "hamming_loss": "Hamming loss", "ks": "Kolmogorov-Smirnov",
+    "macro_f1": "macro F1", "mae": "MAE", "mean_iou": "mean IoU", "mean_iou_foreground": "mean IoU of the foreground",
+    "mean_iou_images": "mean IoU over images", "micro_f1": "micro F1", "r2": "R²", "rmse": "RMSE",
+    "roc_auc": "ROC AUC",
 }  # fmt: skip
 
 
